@@ -1,0 +1,50 @@
+# Everything sets itself up: `make repro` and `make test` need Python 3.11 or newer, git and make, nothing else.
+PYTHON ?= python3
+VENV ?= $(CURDIR)/.venv
+export PATH := $(VENV)/bin:$(PATH)
+export PYTHONPATH := src
+export PYTHONWARNINGS := ignore
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help repro smoke test test-all lint format report setup clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+repro: $(READY) ## run the whole DAG, then print the metrics
+	@dvc repro
+	@echo && dvc metrics show && echo && echo "Look at: make report (one page), dvc plots show, artifacts/models/, visage runs"
+
+smoke: $(READY) ## the whole DAG at its smallest, in under two minutes (changes params.yaml: git checkout brings it back)
+	@visage compose experiment=smoke && dvc repro && dvc metrics show
+
+test: $(READY) ## the tests, at most ten minutes
+	@python -m pytest
+
+test-all: $(READY) ## the slow tests too
+	@python -m pytest -m ''
+
+lint: $(READY) ## linter, formatter and type checker
+	@ruff check . && ruff format --check . && mypy
+
+format: $(READY) ## put the code into the house format
+	@ruff check --fix . ; ruff format .
+
+report: $(READY) ## one offline page with every metric, plot and picture: report.html
+	@visage report
+
+setup: $(READY) ## only the virtual environment
+
+# mediapipe pulls a second OpenCV over the same files; exactly one may stay, the headless one.
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (torch alone is gigabytes: a few minutes)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(VENV)/bin/python -m pip uninstall --quiet --yes opencv-contrib-python opencv-python opencv-python-headless 2>/dev/null
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt opencv-python-headless
+	@touch $(READY)
+
+clean: ## remove what stages made and the page (DVC's cache stays)
+	@rm -rf artifacts data/processed data/synthetic report.html dvc_plots

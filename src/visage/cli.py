@@ -1,0 +1,134 @@
+"""The `visage` command: thin forms of what the library and the stages do.
+
+Every heavy import is inside the command that needs it, so that `visage --help` answers at once.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from visage.errors import ConfigError, VisageError
+
+app = typer.Typer(
+    help="Experiments on faces, hair and eyes: configuration, training by hand, exported models, reports.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# The trainers: the section of params.yaml that configures each.
+TRAINERS = {"pretrain_encoder": "pretrain", "finetune_faces": "finetune"}
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register `function` as a command whose user errors are one line on stderr and exit code 2."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except VisageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+    return app.command()(guarded)
+
+
+@command
+def compose(
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="such as experiment=smoke or lr=3e-4")] = None,
+    check: Annotated[bool, typer.Option("--check", help="write nothing, fail when params.yaml differs")] = False,
+) -> None:
+    """Write params.yaml from conf/, as `dvc exp run` would."""
+    from visage.compose import compose_params, params_differ
+
+    if not check:
+        compose_params(overrides or [])
+    elif params_differ(overrides or []):
+        raise ConfigError("params.yaml is not what conf/ composes to: run visage compose")
+
+
+@command
+def train(
+    stage: Annotated[str, typer.Argument(help=f"one of: {', '.join(TRAINERS)}")],
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="any other key, such as finetune.lr=3e-4")] = None,
+    epochs: Annotated[Optional[int], typer.Option()] = None,
+    batch_size: Annotated[Optional[int], typer.Option()] = None,
+    lr: Annotated[Optional[float], typer.Option(help="the trainer's own learning rate")] = None,
+    device: Annotated[Optional[str], typer.Option(help="cpu or cuda")] = None,
+    output_dir: Annotated[Optional[Path], typer.Option(help="checkpoints go here, not into the DAG's folders")] = None,
+) -> None:
+    """Run one trainer by hand on the prepared data; the same as the stage with overrides."""
+    if stage not in TRAINERS:
+        raise ConfigError(f"no trainer {stage!r}: choose one of {', '.join(TRAINERS)}")
+    section = TRAINERS[stage]
+    given = {f"{section}.epochs": epochs, f"{section}.batch_size": batch_size, f"{section}.lr": lr}
+    words = [f"{key}={value}" for key, value in (given | {"runtime.device": device}).items() if value is not None]
+    if device == "cuda":
+        # On a GPU one process drives each card; the CPU's data-parallel processes would share one.
+        words.append("runtime.processes=1")
+    environment = dict(os.environ, PYTHONPATH="src")
+    if output_dir is not None:
+        environment["VISAGE_OUTPUT_DIR"] = str(output_dir)
+    code = [sys.executable, f"stages/{stage}.py", *words, *(overrides or [])]
+    if not Path(code[1]).is_file():
+        raise ConfigError(f"no {code[1]} in {Path.cwd()}: run from the repository's root")
+    raise typer.Exit(subprocess.run(code, env=environment, check=False).returncode)
+
+
+@command
+def fit(
+    section: Annotated[str, typer.Argument(help=f"one of: {', '.join(sorted(TRAINERS.values()))}")],
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="such as runtime.memory_gb=12")] = None,
+) -> None:
+    """Find the largest micro-batch that fits the memory budget, and print the override for it."""
+    from visage.fit import fit_section
+
+    print(fit_section(section, overrides or []))
+
+
+@command
+def predict(
+    model: Annotated[str, typer.Argument(help="an exported model: a folder, its .onnx, or a name in artifacts/models")],
+    images: Annotated[list[Path], typer.Argument(help="pictures or folders of pictures")],
+    out: Annotated[Path, typer.Option(help="folder for predictions.jsonl")],
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+) -> None:
+    """Answer pictures with an exported model; a bad file is reported and does not stop the others."""
+    from visage.serving.predict import predict as run
+
+    summary = run(model, images, out, batch_size=batch_size)
+    print(f"{summary.done} answered, {summary.failed} failed: {out / 'predictions.jsonl'}", file=sys.stderr)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+@command
+def runs(
+    where: Annotated[Optional[list[str]], typer.Option(help="such as 'accuracy>=0.8'; may be repeated")] = None,
+    sort: Annotated[str, typer.Option(help="a column, parameter or metric; -name for descending")] = "-id",
+    limit: Annotated[int, typer.Option(min=0, help="0 for all")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else")] = False,
+) -> None:
+    """List the runs of every trainer on this machine (experiments/experiments.db)."""
+    from visage.tracking.runs import list_runs
+
+    list_runs(where or [], sort, limit, json)
+
+
+@command
+def report(out: Annotated[Path, typer.Option()] = Path("report.html")) -> None:
+    """Write one offline page with every metric, plot and picture."""
+    from visage.tracking.report import build_report
+
+    print(f"open {build_report(Path.cwd(), out)}")
+
+
+if __name__ == "__main__":
+    app()

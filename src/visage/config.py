@@ -1,0 +1,149 @@
+"""The schema of the whole configuration, and the decorator that makes a function a stage.
+
+The root only joins the dataclasses that live beside the code they configure: a new field in one domain must not rerun
+another. DVC checks the same tree when it composes conf/ into params.yaml (src/hydra_plugins), a stage checks it again when
+it reads params.yaml, so that a mistyped key stops before anything runs, whichever way it came in.
+"""
+
+import difflib
+import functools
+import itertools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from visage.errors import ConfigError, Unfinished, VisageError
+from visage.faces.config import Faces, Finetune
+from visage.features.config import Pretrain
+from visage.runtime import Runtime, tune
+
+
+@dataclass
+class Config:
+    """params.yaml as a tree of types; `lr` is the learning rate of the head loop, other trainers have their own."""
+
+    lr: float = MISSING
+    seed: int = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+    faces: Faces = field(default_factory=Faces)
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    finetune: Finetune = field(default_factory=Finetune)
+
+
+def stage(function: Callable[[Config], None]) -> Callable[[], None]:
+    """Make `function` a Hydra application over the composed params.yaml of the working directory.
+
+    The application is quiet (conf/stage.yaml), checks the types, takes overrides by hand (`finetune.epochs=1`) and
+    answers `--cfg job`. A user's mistake ends with one line and exit code 2, a time limit with exit code 3.
+    """
+
+    @functools.wraps(function)
+    def main() -> None:
+        import hydra
+
+        refuse_resolved_keys(sys.argv[1:])
+        # Without this Hydra prints its own many-line report and exits, and there is nothing left to say in one line.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+
+        mistakes: list[VisageError] = []
+
+        def job(composed: object) -> None:
+            config = OmegaConf.to_object(composed)  # type: ignore[arg-type]
+            assert isinstance(config, Config)
+            try:
+                tune(config.runtime)
+                function(config)
+            except VisageError as error:
+                # Raised through Hydra it would come with a line of Hydra's own.
+                mistakes.append(error)
+
+        conf = Path("conf").resolve()
+        if not conf.is_dir() or not Path("params.yaml").is_file():
+            raise ConfigError(f"no conf/ and params.yaml in {Path.cwd()}: run from the repository's root")
+        hydra.main(version_base="1.3", config_path=str(conf), config_name="stage")(job)()
+        if mistakes:
+            raise mistakes[0]
+
+    return functools.partial(report_errors, main)
+
+
+def report_errors(main: Callable[[], object]) -> None:
+    """Run `main`; end a user's mistake with one line on stderr instead of a stack trace."""
+    from hydra.errors import HydraException
+
+    try:
+        main()
+    except Unfinished as error:
+        fail(str(error), 3)
+    except VisageError as error:
+        fail(str(error), 2)
+    except (OmegaConfBaseException, HydraException) as error:
+        fail(explain(error), 2)
+
+
+def output(path: str) -> Path:
+    """Where a stage writes what DVC knows as `path`: there, or under VISAGE_OUTPUT_DIR (`visage train --output-dir`).
+
+    Checkpoints (artifacts/<domain>/<stage>) then lie directly in that folder, metrics and plots in folders of it.
+    """
+    elsewhere = os.environ.get("VISAGE_OUTPUT_DIR")
+    if not elsewhere:
+        return Path(path)
+    return Path(elsewhere) / ("" if path.startswith("artifacts/") else path)
+
+
+def load_config(overrides: Sequence[str] = ()) -> Config:
+    """params.yaml with `overrides` ("finetune.epochs=1"), checked against the schema, for commands that are not stages.
+
+    Raises:
+        ConfigError: no params.yaml here, or a key or a type that the schema does not have.
+    """
+    if not Path("params.yaml").is_file():
+        raise ConfigError(f"no params.yaml in {Path.cwd()}: run from the repository's root (visage compose makes it)")
+    try:
+        merged = OmegaConf.merge(
+            OmegaConf.structured(Config), OmegaConf.load("params.yaml"), OmegaConf.from_dotlist(list(overrides))
+        )
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from None
+    assert isinstance(config, Config)
+    return config
+
+
+def fail(message: str, code: int) -> None:
+    """Print one line on stderr and exit with `code`."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def explain(error: BaseException) -> str:
+    """One line for what Hydra or OmegaConf found wrong, with the nearest key that exists."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # Hydra says in the first line where, and in the second what.
+    message = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    for index, line in enumerate(lines):
+        if line.startswith("Available options"):
+            options = itertools.takewhile(lambda text: "search path" not in text, lines[index + 1 :])
+            return f"{message}: choose one of {', '.join(options)}"
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, ConfigKeyError | ConfigAttributeError):
+        inner = inner.__cause__ or inner.__context__
+    if inner is None:
+        key = getattr(error, "full_key", None)
+        return f"{message} (at {key})" if key and key not in message else message
+    known = [str(key) for key in inner.parent_node.keys()] if inner.parent_node is not None else []
+    near = difflib.get_close_matches(str(inner.key), known, 1)
+    return message + (f": did you mean '{near[0]}'?" if near else "")
+
+
+def refuse_resolved_keys(arguments: list[str]) -> None:
+    """Refuse `lr=` by hand: params.yaml holds the value already resolved into its sections, so it would do nothing."""
+    for argument in arguments:
+        if argument.lstrip("+").startswith("lr="):
+            fail("lr= does nothing on one stage, params.yaml has it resolved already: use heads.lr= (or finetune.lr=)", 2)

@@ -1,0 +1,1 @@
+"""Trained models made usable by themselves: safetensors, TorchScript, ONNX, parity, lineage."""

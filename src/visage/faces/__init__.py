@@ -1,0 +1,1 @@
+"""The identity classifier: prepare, finetune, evaluate, export."""

@@ -1,0 +1,61 @@
+"""`visage fit SECTION`: the largest micro-batch of a trainer that the memory budget allows."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visage.config import Config, load_config
+from visage.errors import ConfigError, DoesNotFitError
+from visage.runtime import torch_device, tune
+
+if TYPE_CHECKING:
+    from visage.training.memory import Budget
+
+
+def fit_section(section: str, overrides: Sequence[str]) -> str:
+    """The override to use, as a line to print; predictions are those that the stage itself checks.
+
+    Raises:
+        ConfigError: no such trainer.
+        DoesNotFitError: not even one sample fits.
+    """
+    if section not in BUDGETS:
+        raise ConfigError(f"no trainer section {section!r}: choose one of {', '.join(BUDGETS)}")
+    config = load_config(overrides)
+    tune(config.runtime)
+    torch_device(config.runtime, config.seed)
+    budget = BUDGETS[section](config)
+    batch_size = getattr(config, section).batch_size
+    best = budget.largest(-(-batch_size // config.runtime.processes))
+    if not best:
+        raise DoesNotFitError(
+            f"{section}: one sample needs {budget.predicted(1):.0f} MB in each of {config.runtime.processes} processes and "
+            f"{budget.limit:.0f} MB are allowed: raise runtime.memory_gb or use smaller pictures"
+        )
+    total = budget.predicted(best) * config.runtime.processes / 1024
+    return f"{section}.micro_batch={best}  # {total:.2f} GB of {config.runtime.memory_gb:g} GB, batch {batch_size}"
+
+
+def _finetune(config: Config) -> "Budget":
+    from visage.faces.finetune import FinetuneTask
+    from visage.training.memory import measure
+
+    encoder = "artifacts/features/pretrain_encoder/encoder.safetensors"
+    size = config.faces.prepare.size
+    return measure(FinetuneTask(config.finetune, Path("data/processed/faces"), encoder, size, config.seed), config.runtime)
+
+
+def _pretrain(config: Config) -> "Budget":
+    from visage.features.drawn import draw_people
+    from visage.features.pretrain import PretrainTask
+    from visage.training.memory import measure
+
+    few = replace(config.pretrain, people=1, sessions=3, pictures=1)
+    with tempfile.TemporaryDirectory(prefix="visage-") as directory:
+        draw_people(few, config.seed, Path(directory))
+        return measure(PretrainTask(few, config.seed, Path(directory)), config.runtime)
+
+
+BUDGETS: dict[str, Callable[[Config], "Budget"]] = {"finetune": _finetune, "pretrain": _pretrain}

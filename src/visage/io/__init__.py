@@ -1,0 +1,1 @@
+"""Files in and out: atomic writes, the one image decoder, dataset layouts, splits, duplicates."""

@@ -1,0 +1,1 @@
+"""Metrics in two steps: mergeable sufficient statistics, then pure reductions."""

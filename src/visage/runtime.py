@@ -1,0 +1,120 @@
+"""How a process runs: allocator, threads, seeds, determinism, device - set once at the start of every stage and worker.
+
+Whatever changes bits (threads, processes, precision, device) is a parameter and never guessed. The allocator call is the
+one free win: glibc gives large blocks back after every forward pass and pages them in again; keeping them is worth
+1.2 - 2.8x on CPU. It is done in the process, because a launcher's environment may undo it (Dask's nanny does).
+"""
+
+import ctypes
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from omegaconf import MISSING
+
+from visage.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("fp32", "bf16", "fp16")
+LAYOUTS = ("contiguous", "channels_last")
+# mallopt's parameters, from glibc's malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+
+
+@dataclass
+class Runtime:
+    """The `runtime` section of params.yaml.
+
+    device: "cpu" or "cuda". processes: data-parallel processes on the CPU (on GPUs `accelerate launch` decides).
+    threads: torch threads in each process. loaders: data loading processes beside each training process.
+    precision: "fp32", or on a GPU "bf16" and "fp16" by autocast. layout: memory format of pictures in training.
+    deterministic: exact repetition rather than the fastest kernels (matters on a GPU).
+    memory_gb: what all processes (or the GPU) may use together.
+    """
+
+    device: str = MISSING
+    processes: int = MISSING
+    threads: int = MISSING
+    loaders: int = MISSING
+    precision: str = MISSING
+    layout: str = MISSING
+    deterministic: bool = MISSING
+    memory_gb: float = MISSING
+
+
+def tune(runtime: Runtime) -> None:
+    """Set the allocator and the thread counts that libraries read when they load; call before torch is imported.
+
+    Raises:
+        ConfigError: a value outside the choices named in `Runtime`.
+    """
+    for key, choices in (("device", DEVICES), ("precision", PRECISIONS), ("layout", LAYOUTS)):
+        if getattr(runtime, key) not in choices:
+            raise ConfigError(f"runtime.{key}={getattr(runtime, key)}: choose one of {', '.join(choices)}")
+    for key, least in (("processes", 1), ("threads", 1), ("loaders", 0)):
+        if getattr(runtime, key) < least:
+            raise ConfigError(f"runtime.{key}={getattr(runtime, key)}: it must be at least {least}")
+    if runtime.device == "cpu" and runtime.precision != "fp32":
+        raise ConfigError(
+            f"runtime.precision={runtime.precision} with runtime.device=cpu: half precision slows CPU training down "
+            "and rounds it coarsely: use runtime.precision=fp32"
+        )
+    keep_freed_memory()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(runtime.threads)
+    # A waiting OpenMP thread that spins takes the core its sibling needs: two threads on two shared cores collapse.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    # cuBLAS repeats its sums in the same order only with a fixed workspace.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed blocks for the next forward pass; returns whether there is a glibc to tell."""
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 64 << 20))
+    return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def torch_device(runtime: Runtime, seed: int) -> "torch.device":
+    """Import torch, apply threads, seed and determinism, and return the device that was asked for.
+
+    Raises:
+        ConfigError: runtime.device=cuda where torch sees no GPU.
+    """
+    import torch
+
+    torch.set_num_threads(runtime.threads)
+    torch.manual_seed(seed)
+    if runtime.device == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError("runtime.device=cuda, but torch sees no GPU here: use runtime.device=cpu")
+        torch.backends.cudnn.benchmark = not runtime.deterministic
+        torch.backends.cuda.matmul.allow_tf32 = not runtime.deterministic
+        torch.backends.cudnn.allow_tf32 = not runtime.deterministic
+    torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
+    return torch.device(runtime.device)
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory this process has had, in MiB (Linux counts in KiB, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def resident_memory_mb() -> float:
+    """The resident memory of this process now, in MiB; its peak where there is no /proc."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    except OSError:
+        return peak_memory_mb()

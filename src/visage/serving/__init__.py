@@ -1,0 +1,1 @@
+"""What applications and the command line import to use exported models."""

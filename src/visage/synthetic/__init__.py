@@ -1,0 +1,1 @@
+"""Procedural portraits: the embedded data set's pictures, drawn with NumPy and OpenCV alone."""

@@ -1,0 +1,210 @@
+"""Drawing strands: Kajiya-Kay shading per run of a strand, depth-tested against head and body, rasterised back to front.
+
+Colours are quantised to a few dozen per depth layer, so that one `cv2.polylines` call draws hundreds of runs; the fourth channel of the buffer is
+the coverage, painted by the same strokes, which is why the alpha is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visage.synthetic.hair_growth import Array
+from visage.synthetic.hair_strands import Strands
+from visage.synthetic.light import Light
+from visage.synthetic.noise import Plane, linear
+from visage.synthetic.people import HAIR_COLOURS, Person
+from visage.synthetic.pose import Pose
+from visage.synthetic.sessions import Wash
+
+_LAYERS, _SHADES, _SHINES, _TINTS = 7, 14, 5, 4
+_SHIFT = 4
+_UNDER = 1600
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Hair `behind` and `before` the head and body: HxWx4 float32 each, linear RGB not premultiplied, and coverage 0..1."""
+
+    behind: NDArray[np.float32]
+    before: NDArray[np.float32]
+
+
+def palette(person: Person, wash: Wash) -> Array:
+    """(tints, 3) linear albedo: darker, base and lighter strands, and grey ones."""
+    hair = person.hair
+    base = linear(HAIR_COLOURS[hair.colour]) * np.float32(1.15 * np.exp(wash.tone))
+    warm = np.array((1.12, 1.0, 0.86), np.float32)
+    grey = 0.5 * base + 0.5 * linear((150, 148, 146))
+    return np.stack((base * 0.68, base, base * 1.3 * warm, grey)).astype(np.float32)
+
+
+def _tints(person: Person, tint: Array) -> NDArray[np.int64]:
+    kind = np.digitize(tint, (-0.75, 0.9)).astype(np.int64)
+    grey = person.hair.grey if person.hair.colour not in ("grey", "white") else 0.3
+    chance = (tint * 12.9898) % 1.0
+    return np.where(np.abs(chance) < 0.55 * grey, 3, kind)
+
+
+def _encode(colour: Array) -> list[float]:
+    """Linear RGB to the buffer's square-root 8-bit code (keeps dark hair from banding)."""
+    return [float(v) for v in np.sqrt(np.clip(colour, 0, 1.6) / 1.6) * 255]
+
+
+def _runs(path: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+    """(N, P, 2) polylines cut into (N, R, length + 1, 2) overlapping runs."""
+    starts = np.arange(0, path.shape[1] - 1, length)
+    return path[:, np.minimum(starts[:, None] + np.arange(length + 1), path.shape[1] - 1)]
+
+
+def _shade(
+    middle: Array, tangent: Array, layer: Array, along: Array, shift: Array, pose: Pose, light: Light, wash: Wash
+) -> tuple[Array, Array, Array]:
+    """Key and ambient diffuse and specular strength per run."""
+    axis = middle.copy()
+    axis[..., 0], axis[..., 2] = 0, -0.12
+    axis[..., 1] = np.clip(middle[..., 1], -0.35, 0.9)
+    form = (middle - axis) @ pose.rotation.T
+    form /= np.linalg.norm(form, axis=-1, keepdims=True) + 1e-6
+    t = tangent @ pose.rotation.T
+    t /= np.linalg.norm(t, axis=-1, keepdims=True) + 1e-6
+    key = np.asarray(light.key_dir, np.float32)
+    half = key + np.array((0, 0, 1), np.float32)
+    half /= np.linalg.norm(half) + 1e-6
+    facing = np.clip((form @ key + 0.25) / 1.25, 0, 1)
+    cos_l = t @ key
+    open_ = np.clip(0.22 + 0.78 * layer, 0, 1) * np.clip(0.45 + 1.2 * along, 0.45, 1)
+    rear = np.clip(0.75 + 0.6 * form[..., 2], 0.35, 1)
+    deep = 1 - 0.45 * np.clip((middle[..., 1] - 0.7) / 0.5, 0, 1) * (middle[..., 2] < 0.1)
+    diffuse = np.sqrt(np.maximum(1 - cos_l * cos_l, 0)) * facing * open_ * deep
+    ambient = (0.55 - 0.45 * form[..., 1]) * open_ * rear * deep
+    moved = t + form * (0.10 + 0.11 * shift)[..., None]
+    moved /= np.linalg.norm(moved, axis=-1, keepdims=True) + 1e-6
+    cos_h = moved @ half
+    lobe = np.sqrt(np.maximum(1 - cos_h * cos_h, 0)) ** (34 + 70 * wash.sheen)
+    rim = np.clip(form @ np.asarray(light.rim_dir, np.float32) + 0.1, 0, 1) * (1 - np.abs(form[..., 2])) * open_
+    return diffuse + np.float32(0.8 * np.mean(light.rim)) * rim, ambient, lobe * facing * open_ * np.float32(0.25 + 0.75 * wash.sheen)
+
+
+def _thickness(person: Person, pose: Pose) -> tuple[int, float]:
+    """Base stroke width in pixels and the share of strands drawn one pixel wider."""
+    width = {"thin": 0.0072, "normal": 0.0115, "thick": 0.0165}[person.hair.strand] * pose.scale
+    whole = max(1, int(width))
+    return whole, float(np.clip(width - whole, 0, 1))
+
+
+def strand_count(person: Person, size: int) -> int:
+    """How many strands a picture of `size` pixels gets: thin hair has many, and detail is not paid for where it cannot be seen."""
+    many = {"thin": 15.0, "normal": 11.0, "thick": 9.0}[person.hair.strand]
+    return int(many * (1.4 if person.hair.curl == "tightly curly" else 1.0) * min(size, 700) ** 1.05)
+
+
+def draw_hair(
+    person: Person, wash: Wash, light: Light, strands: Strands, pose: Pose, depth: Plane
+) -> Hair:
+    """Rasterise; `depth` (size x size, camera z) is the nearest of head and body per pixel."""
+    size = pose.size
+    behind, before = np.zeros((size, size, 4), np.uint8), np.zeros((size, size, 4), np.uint8)
+    wisps, far_wisps = np.zeros((size, size, 4), np.uint8), np.zeros((size, size, 4), np.uint8)
+    colours = palette(person, wash)
+    key, sky = np.asarray(light.key, np.float32), np.asarray(light.sky, np.float32)
+    if len(strands.path):
+        _underlayer(person, strands, pose, depth, colours[0] * (0.16 * key + 0.30 * sky), behind, before)
+        _overlayer(person, wash, light, strands, pose, depth, colours, (behind, before, wisps, far_wisps))
+    fine = np.float32(min(0.62, 0.25 + pose.scale / 400))
+    return Hair(_veil(_decode(behind), _decode(far_wisps), fine), _veil(_decode(before), _decode(wisps), fine))
+
+
+def _veil(hair: NDArray[np.float32], wisps: NDArray[np.float32], opacity: np.float32) -> NDArray[np.float32]:
+    """Flyaways, thinner than a pixel and so partly transparent, over the mass of the hair."""
+    thin = wisps[..., 3:] * opacity
+    cover = thin + hair[..., 3:] * (1 - thin)
+    colour = (wisps[..., :3] * thin + hair[..., :3] * hair[..., 3:] * (1 - thin)) / np.maximum(cover, 1e-4)
+    return np.concatenate((colour, cover), -1)
+
+
+def _decode(buffer: NDArray[np.uint8]) -> NDArray[np.float32]:
+    image = buffer.astype(np.float32) / 255
+    colour = np.square(image[..., :3] / np.maximum(image[..., 3:], 1e-3)) * np.float32(1.6)
+    return np.concatenate((np.minimum(colour, 2), image[..., 3:]), -1)
+
+
+def _place(path: Array, pose: Pose) -> tuple[NDArray[np.int32], Array]:
+    xy, z = pose.project(path)
+    return np.round((xy - 0.5) * 2**_SHIFT).astype(np.int32), z
+
+
+def _in_front(xy: NDArray[np.int32], z: Array, depth: Plane) -> NDArray[np.bool_]:
+    """Which of the runs (N, R, L, 2) at depths (N, R, L) go over head and body. Runs beside the silhouette count as behind: there it makes
+    no difference, and their ends do not stick out over the face."""
+    px = np.clip(xy >> _SHIFT, 0, depth.shape[0] - 1)
+    there = depth[px[..., 1], px[..., 0]]
+    over, under = (there > -8) & (z > there - 0.05), z < there - 0.05
+    return over.any(-1) & ~under[..., under.shape[-1] // 2]
+
+
+def _underlayer(
+    person: Person, strands: Strands, pose: Pose, depth: Plane, colour: Array, behind: NDArray[np.uint8], before: NDArray[np.uint8]
+) -> None:
+    """Broader dark strokes along some of the strands, tips left out, so that no scalp shows between the lit ones."""
+    if person.hair.loss == "thinning":
+        return
+    some = strands.path[~strands.stray][:_UNDER]
+    stride = max(1, some.shape[1] // 12)
+    keep = max(3, round(some.shape[1] * 0.8))
+    xy, z = _place(some[:, :keep:stride], pose)
+    runs = _runs(xy, 1)
+    front = _in_front(runs, np.stack((z[:, :-1], z[:, 1:]), -1), depth)
+    width = max(1, round((0.055 if person.hair.length == "short" else 0.034) * pose.scale))
+    code = (*_encode(colour), 255)
+    for target, chosen in ((behind, ~front), (before, front)):
+        cv2.polylines(target, list(runs[chosen]), False, code, width, cv2.LINE_AA, _SHIFT)
+
+
+def _overlayer(
+    person: Person, wash: Wash, light: Light, strands: Strands, pose: Pose, depth: Plane, colours: Array,
+    buffers: tuple[NDArray[np.uint8], ...],
+) -> None:  # fmt: skip
+    """The lit strands; `buffers` are behind, before, flyaways before, flyaways behind."""
+    length = 3
+    xy, z = _place(strands.path, pose)
+    runs = _runs(xy, length)
+    n, r = runs.shape[:2]
+    mid = np.minimum(np.arange(r) * length + 1, strands.path.shape[1] - 2)
+    middle, tangent = strands.path[:, mid], strands.path[:, mid + 1] - strands.path[:, mid]
+    along = np.broadcast_to((np.arange(r, dtype=np.float32) + 0.5) / r, (n, r))
+    layer = np.broadcast_to(strands.layer[:, None], (n, r))
+    diffuse, ambient, shine = _shade(middle, tangent, layer, along, np.broadcast_to(strands.tint[:, None], (n, r)), pose, light, wash)
+    ends = (0, 1, length)
+    front = _in_front(runs[:, :, ends], z[:, np.minimum(mid[:, None] - 1 + np.array(ends), z.shape[1] - 1)], depth)
+    place = z[:, mid] + 0.25 * layer
+    bins = np.clip(((place - place.min()) / (np.ptp(place) + 1e-6) * _LAYERS).astype(np.int64), 0, _LAYERS - 1)
+    key, sky = np.asarray(light.key, np.float32), np.asarray(light.sky, np.float32)
+    mean = (diffuse * key.mean() + ambient * sky.mean()) * np.exp(0.13 * strands.tint)[:, None]
+    shade = np.clip(np.sqrt(mean / 1.6) * _SHADES, 0, _SHADES - 1).astype(np.int64)
+    gleam = np.clip(np.sqrt(shine) * _SHINES + 0.3, 0, _SHINES - 1).astype(np.int64)
+    kind = np.broadcast_to(_tints(person, strands.tint)[:, None], (n, r))
+    base, wider = _thickness(person, pose)
+    thick = (((strands.tint * 7.31) % 1.0 < wider)[:, None] & (along < 0.8) & (kind != 3)).astype(np.int64)
+    target = np.where(front, np.where(strands.stray[:, None], 2, 1), np.where(strands.stray[:, None], 3, 0))
+    code = ((((target * _LAYERS + bins) * _SHADES + shade) * _SHINES + gleam) * _TINTS + kind) * 2 + thick
+    code = code.ravel()
+    order = np.argsort(code, kind="stable")
+    runs, code = runs.reshape(-1, length + 1, 2)[order], code[order]
+    edges = np.flatnonzero(np.diff(code)) + 1
+    tone = (0.7 * key / key.mean() + 0.3 * sky / sky.mean()).astype(np.float32)
+    # Within a depth layer, groups follow their code: dark shades first, lit ones over them.
+    for a, b in zip((0, *edges), (*edges, len(code))):
+        value = int(code[a])
+        value, t = divmod(value, 2)
+        value, c = divmod(value, _TINTS)
+        value, g = divmod(value, _SHINES)
+        value, s = divmod(value, _SHADES)
+        which = value // _LAYERS
+        level = np.float32(1.6 * ((s + 0.5) / _SHADES) ** 2)
+        gloss = np.float32((g / _SHINES) ** 2)
+        colour = colours[c] * tone * level + (colours[c] ** 0.5 * 0.35 + 0.05) * gloss * key * np.float32(0.9)
+        cv2.polylines(buffers[which], list(runs[a:b]), False, (*_encode(colour), 255), base + t, cv2.LINE_AA, _SHIFT)

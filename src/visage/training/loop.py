@@ -1,0 +1,244 @@
+"""The one training loop of the project, on Hugging Face Accelerate, resumable at any step to the same bits.
+
+Gradients are averages over the whole batch whatever the number of processes and micro-batches: each part's mean loss is
+weighted by its share of the batch. Accelerate gives autocast, clipping and several processes; the order of samples and
+the seeds come from `plan`, so the resume state is the weights, the optimizer and a position.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from visage.errors import DataError
+from visage.runtime import Runtime
+from visage.tracking.tracker import NullTracker, Tracker
+from visage.training import checkpoint, plan
+from visage.training.schedule import make_schedule
+from visage.training.state import Progress
+from visage.training.sums import Sums, add, as_floats, as_tensors, merge
+from visage.training.task import Settings, Task, as_dataset
+
+STATE, BEST = "state.pt", "best.pt"
+# A micro-batch: how many of its samples count (0 for a stand-in), and its tensors.
+Part = tuple[int, Any]
+
+
+class Loop:
+    """One process's part of a run; `run` returns when the run is done or its time is over."""
+
+    def __init__(self, task: Task, settings: Settings, runtime: Runtime, state: Path, tracker: Tracker) -> None:
+        if len(task.train_samples) == 0 or len(task.valid_samples) == 0:
+            raise DataError("nothing to train on: the training or the validation split is empty")
+        precision = "no" if runtime.precision == "fp32" else runtime.precision
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=runtime.device == "cpu")
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.task, self.settings, self.runtime, self.state = task, settings, runtime, state
+        self.tracker = tracker if self.rank == 0 else NullTracker()
+        if runtime.layout == "channels_last":
+            task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = task.optimizer()
+        self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
+        self.steps = math.ceil(len(task.train_samples) / settings.batch_size)
+        self.schedule = make_schedule(
+            settings.schedule, optimizer, settings.epochs * self.steps, settings.schedule_options
+        )
+        self.progress = Progress()
+        self.deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes else math.inf
+
+    def run(self) -> None:
+        """Every epoch that is left; the saved state says `done` unless the time limit came first."""
+        self._restore()
+        while not self.progress.done:
+            if not self._train_epoch():
+                return
+            self._finish_epoch()
+            if not self.progress.done and self._out_of_time():
+                return
+
+    def _train_epoch(self) -> bool:
+        """The steps that are left of the current epoch; False where the time limit stopped it."""
+        now, started = self.progress, time.monotonic()
+        sums = as_tensors(now.sums[self.rank] if now.sums else {}, self.accelerator.device)
+        batches = plan.epoch_batches(
+            len(self.task.train_samples), self.settings.batch_size, self.settings.seed, now.epoch
+        )
+        self.model.train()
+        for parts in self._portions(batches[now.step :]):
+            torch.manual_seed(plan.step_seed(self.settings.seed, now.epoch, now.step, self.rank))
+            self._step(parts, len(batches[now.step]), sums)
+            now.step += 1
+            if now.step % self.settings.save_steps == 0 and now.step < len(batches):
+                now.sums = self._gather(sums)
+                now.seconds, started = now.seconds + time.monotonic() - started, time.monotonic()
+                self._save(STATE)
+                if self._out_of_time():
+                    return False
+        now.sums = self._gather(sums)
+        now.seconds += time.monotonic() - started
+        return True
+
+    def _portions(self, batches: list[np.ndarray]) -> Iterator[list[Part]]:
+        """For each optimizer step this process's micro-batches, read ahead by the loaders."""
+        counts: list[list[int]] = []
+        keys: list[list[plan.Key]] = []
+        for batch in batches:
+            mine = plan.share(batch, self.rank, self.world)
+            # A process left without samples still takes part in the exchange of gradients, with a weight of zero.
+            portions = plan.micro_batches(mine if len(mine) else batch[:1], self.settings.micro_batch)
+            counts.append([len(portion) if len(mine) else 0 for portion in portions])
+            keys += [plan.keys(self.progress.epoch, portion) for portion in portions]
+        stream = iter(self._loader(self.task.train_samples, keys))
+        for step in counts:
+            yield [(count, next(stream)) for count in step]
+
+    def _loader(self, samples: Any, keys: list[list[plan.Key]]) -> DataLoader[Any]:
+        """Batches of `samples` at `keys`, made by `runtime.loaders` processes (0: by this one)."""
+        return DataLoader(
+            as_dataset(samples),
+            batch_sampler=keys,
+            num_workers=self.runtime.loaders,
+            pin_memory=self.runtime.device == "cuda",
+        )
+
+    def _step(self, parts: list[Part], batch_size: int, sums: Sums) -> None:
+        """One optimizer step over the micro-batches `parts`, whose loss and statistics are added to `sums`."""
+        for index, (count, batch) in enumerate(parts):
+            exchange = index == len(parts) - 1
+            with nullcontext() if exchange else self.accelerator.no_sync(self.model):
+                loss, stats = self._loss(self.model, batch, train=True)
+                self.accelerator.backward(loss * (count * self.world / batch_size))
+            if count:
+                add(sums, {**stats, "loss": loss * count, "count": torch.tensor(count)})
+        if self.settings.clip_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.after_step()
+
+    def _loss(self, model: torch.nn.Module, batch: Any, train: bool) -> Any:
+        """The task's loss on the device, pictures in the layout of `runtime.layout`, under autocast."""
+        tensors = [tensor.to(self.accelerator.device, non_blocking=True) for tensor in batch]
+        if self.runtime.layout == "channels_last":
+            tensors = [t.to(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors]
+        with self.accelerator.autocast():
+            return self.task.loss(model, tensors, train)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """The sums over all validation samples, of all processes."""
+        self.model.eval()
+        model = self.accelerator.unwrap_model(self.model)
+        if self.world > 1:
+            # Batch norms saw different halves of the last batch: all measure the model that the first process saves.
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        sums: Sums = {}
+        batches = plan.ordered_batches(len(self.task.valid_samples), self.settings.micro_batch)
+        mine = batches[self.rank :: self.world]
+        loader = self._loader(self.task.valid_samples, [plan.keys(0, batch) for batch in mine])
+        for indices, batch in zip(mine, loader, strict=True):
+            loss, stats = self._loss(model, batch, train=False)
+            add(sums, {**stats, "loss": loss * len(indices), "count": torch.tensor(len(indices))})
+        return merge(self._gather(sums))
+
+    def _finish_epoch(self) -> None:
+        """Validate, keep the best, move the schedule, decide whether to stop, save, report."""
+        now, settings, started = self.progress, self.settings, time.monotonic()
+        row: dict[str, float] = {"epoch": now.epoch + 1}
+        for split, total in (("train", merge(now.sums)), ("valid", self._validate())):
+            count = int(total["count"])
+            row[f"{split}_loss"] = total["loss"] / count
+            row |= {f"{split}_{name}": value for name, value in self.task.report(total, count).items()}
+        row["lr"] = self.optimizer.param_groups[0]["lr"]
+        value = row[f"valid_{settings.monitor}"]
+        if not math.isfinite(row["train_loss"] + row["valid_loss"] + value):
+            raise DataError(
+                f"the loss is not a number any more in epoch {now.epoch + 1}: the learning rate ({row['lr']:g}) is too high"
+            )
+        now.history.append(row)
+        better = now.improves(value, settings.mode)
+        now.stale_epochs = 0 if better else now.stale_epochs + 1
+        if better:
+            now.best_epoch, now.best_value = now.epoch, value
+        self.schedule.after_epoch(row["valid_loss"])
+        seconds = now.seconds
+        now.epoch, now.step, now.sums, now.seconds = now.epoch + 1, 0, [], 0.0
+        stop_early = 0 < settings.patience <= now.stale_epochs
+        now.done = stop_early or now.epoch >= settings.epochs
+        if better:
+            self._save(BEST)
+        self._save(STATE)
+        self._track(row)
+        numbers = "  ".join(f"{name} {number:.4g}" for name, number in row.items() if name != "epoch")
+        self._say(
+            f"epoch {now.epoch}/{settings.epochs}  {numbers}  "
+            f"({self.steps} batches in {seconds:.1f} s, validation {time.monotonic() - started:.1f} s)"
+        )
+        if better:
+            self._say(f"  best model so far: {settings.monitor} {value:.4f}")
+        if stop_early:
+            self._say(f"  stopping early: no better epoch in {settings.patience}")
+
+    def _save(self, name: str) -> None:
+        """Write the state of the run to `name`; only the first process writes."""
+        if self.rank == 0:
+            checkpoint.save(
+                self.state / name,
+                {
+                    "model": self.accelerator.unwrap_model(self.model).state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "schedule": self.schedule.state_dict(),
+                    "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
+                    "progress": self.progress.as_dict(),
+                },
+            )
+
+    def _restore(self) -> None:
+        """Go back to the saved position, if there is one."""
+        if not (self.state / STATE).is_file():
+            return
+        saved = checkpoint.load(self.state / STATE)
+        self.accelerator.unwrap_model(self.model).load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        if self.accelerator.scaler and saved["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        self.progress = Progress(**saved["progress"])
+        for row in self.progress.history:
+            # What recorded the first part of the run is gone with it.
+            self._track(row)
+        if not self.progress.done:
+            self._say(f"continuing from epoch {self.progress.epoch + 1}, step {self.progress.step}")
+
+    def _track(self, row: dict[str, float]) -> None:
+        """Hand an epoch's numbers to whoever records them."""
+        self.tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
+
+    def _gather(self, sums: Sums) -> list[dict[str, float]]:
+        """Every process's sums, in the order of rank."""
+        mine = as_floats(sums)
+        if self.world == 1:
+            return [mine]
+        gathered: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(gathered, mine)
+        return gathered
+
+    def _out_of_time(self) -> bool:
+        """Whether the first process's clock has passed the limit; every process gets its answer."""
+        answer = [time.monotonic() > self.deadline]
+        if self.world > 1:
+            torch.distributed.broadcast_object_list(answer, src=0)
+        return answer[0]
+
+    def _say(self, line: str) -> None:
+        """Print once, whatever the number of processes."""
+        if self.rank == 0:
+            print(line, flush=True)

@@ -1,0 +1,1 @@
+"""Operations on pictures that no dataset and no model owns: resizing, augmentation, fingerprints."""
