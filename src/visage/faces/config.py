@@ -1,7 +1,4 @@
-"""The parameters of the faces line, one dataclass for each section of `params.yaml` below `faces`.
-
-No field has a default: values live in `conf/faces/`, in one place, and a missing one is an error.
-"""
+"""Parameters of the face stages: the `faces` and `finetune` sections of params.yaml."""
 
 from dataclasses import dataclass, field
 from typing import Optional
@@ -11,16 +8,16 @@ from omegaconf import MISSING
 
 @dataclass
 class FacesData:
-    """Which pictures: `root` is the folder, `labels` a CSV in it, or null where its subfolders are the classes."""
+    """Where the pictures are. labels: a CSV (file,label[,group][,source]) for a flat folder, None for class folders."""
 
     name: str = MISSING
     root: str = MISSING
-    labels: Optional[str] = MISSING  # noqa: UP007, UP045 - the spelling omegaconf documents
+    labels: Optional[str] = MISSING
 
 
 @dataclass
 class SynthesizeFaces:
-    """The embedded set: so many drawn people, sessions of each, pictures in each session, and pixels a side."""
+    """How many people to draw, sessions of each, pictures in each session, and their side in pixels."""
 
     people: int = MISSING
     sessions: int = MISSING
@@ -30,10 +27,14 @@ class SynthesizeFaces:
 
 @dataclass
 class PrepareFaces:
-    """From a labelled folder to splits; `duplicate_bits` of 512 may differ between near duplicates (-1: none are)."""
+    """size: side of the prepared pictures in pixels. classes: those to keep, None for all. train, val, test: shares.
+
+    max_bad_fraction: share of unreadable files from which the run stops. duplicate_bits: pictures whose
+    perceptual hashes (512 bits) differ in at most so many are near duplicates; -1 finds none.
+    """
 
     size: int = MISSING
-    classes: Optional[list[str]] = MISSING  # noqa: UP007, UP045
+    classes: Optional[list[str]] = MISSING
     train: float = MISSING
     val: float = MISSING
     test: float = MISSING
@@ -43,8 +44,40 @@ class PrepareFaces:
 
 @dataclass
 class Faces:
-    """The section `faces`."""
+    """The `faces` section."""
 
     data: FacesData = field(default_factory=FacesData)
     synthesize: SynthesizeFaces = field(default_factory=SynthesizeFaces)
     prepare: PrepareFaces = field(default_factory=PrepareFaces)
+
+
+@dataclass
+class Finetune:
+    """The `finetune` section: transfer learning of a whole network.
+
+    weights: "encoder" (of pretrain_encoder), "imagenet", "file" (`weights_path`) or "none". freeze_ratio: share of the
+    backbone's layers that stay frozen, from the input side; unfreeze_last_blocks replaces it where it is a number.
+    rotation is in degrees either way, flip a probability, the colour strengths as in torchvision's ColorJitter.
+    max_minutes: 0 for no limit.
+    """
+
+    arch: str = MISSING
+    weights: str = MISSING
+    weights_path: Optional[str] = MISSING
+    freeze_ratio: float = MISSING
+    unfreeze_last_blocks: Optional[int] = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    micro_batch: int = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    plateau_factor: float = MISSING
+    plateau_patience: int = MISSING
+    min_lr: float = MISSING
+    early_stop: int = MISSING
+    flip: float = MISSING
+    rotation: float = MISSING
+    brightness: float = MISSING
+    contrast: float = MISSING
+    saturation: float = MISSING
+    max_minutes: float = MISSING

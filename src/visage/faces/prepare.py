@@ -5,11 +5,13 @@ place when the splits are known, so neither memory nor time grows with a second 
 """
 
 import os
+import re
 import shutil
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,17 @@ import numpy as np
 
 from visage.errors import BadImageError, ConfigError, DataError
 from visage.faces.config import FacesData, PrepareFaces
-from visage.io.atomic import sha256_bytes, write_bytes, write_json, write_jsonl
-from visage.io.contact_sheet import contact_sheet
+from visage.io.atomic import sha256_bytes, write_json, write_jsonl
 from visage.io.duplicates import find_clusters, fingerprint, merge_groups
 from visage.io.folders import Item, Rejected, read_folder
-from visage.io.images import decode, encode_png, read_file
+from visage.io.images import encode_png, read_image
 from visage.io.names import file_names
 from visage.io.splits import SPLITS, split_groups
 from visage.vision.resize import resize
+from visage.vision.sheet import contact_sheet, write_sheet
 
 STAGING = ".staging"
+SHOWN_CLASSES, TILE = 6, 80  # the sheet's lines, pixels a side
 MAX_THREADS = 8  # each may hold a picture of 120 megapixels
 
 
@@ -36,9 +39,11 @@ class _Picture:
     """One resized picture in the staging folder."""
 
     item: Item
+    original: str  # path relative to the root
     staged: Path
     sha256: str
     print: np.ndarray
+    size: int  # pixels a side
 
 
 def prepare(
@@ -68,9 +73,10 @@ def prepare(
     _check(settings)
     fractions = {"train": settings.train, "val": settings.val, "test": settings.test}
     _clear(out)
-    items, rejected = read_folder(Path(data.root), _labels_path(data), settings.classes)
+    root = Path(data.root)
+    items, rejected = read_folder(root, _labels_path(data), settings.classes)
     try:
-        pictures, undecoded = _decode_all(items, settings.size, out / STAGING)
+        pictures, undecoded = _decode_all(items, root.resolve(), settings.size, out / STAGING)
         bad = sorted([*rejected, *undecoded], key=lambda entry: entry.path)
         write_jsonl(out / "quarantine.jsonl", ({"path": entry.path, "reason": entry.reason} for entry in bad))
         _check_usable(pictures, bad, settings, out)
@@ -78,7 +84,7 @@ def prepare(
         groups = merge_groups([picture.item.group for picture in pictures], clusters)
         labels = [picture.item.label for picture in pictures]
         splits = split_groups(zip(labels, groups, strict=True), fractions, seed)
-        rows = _place(pictures, groups, splits, Path(data.root).resolve(), out)
+        rows = _place(pictures, groups, splits, out)
     finally:
         shutil.rmtree(out / STAGING, ignore_errors=True)
     classes = sorted(set(labels))
@@ -87,7 +93,7 @@ def prepare(
     write_jsonl(out / "manifest.jsonl", rows)
     result = _summary(rows, pictures, clusters, bad)
     write_json(metrics, result)
-    write_bytes(plots / "samples.png", contact_sheet(_by_class_and_split(rows, classes, out)))
+    _draw_samples(rows, classes, out, plots / "samples.png")
     counts = ", ".join(f"{name} {number}" for name, number in result["pictures"].items())
     print(f"prepare_faces: {len(classes)} classes, {counts}; {len(bad)} quarantined, "
           f"{result['duplicates']['exact'] + result['duplicates']['near']} duplicates")  # fmt: skip
@@ -116,22 +122,114 @@ def _labels_path(data: FacesData) -> Path | None:
     return inside if inside.exists() else Path(data.labels)
 
 
-def _decode_all(items: Sequence[Item], size: int, staging: Path) -> tuple[list[_Picture], list[Rejected]]:
+def _decode_all(items: Sequence[Item], root: Path, size: int, staging: Path) -> tuple[list[_Picture], list[Rejected]]:
     """Stage every item, in order; OpenCV frees the GIL, so threads use all cores, and each holds one picture only."""
     staging.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     threads = min(MAX_THREADS, int(os.environ.get("VISAGE_WORKERS") or os.cpu_count() or 1))
+    originals = [item.path.relative_to(root).as_posix() for item in items]
+    places = [staging / f"{index}.png" for index in range(len(items))]
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(lambda pair: _stage(pair[1], size, staging / f"{pair[0]}.png"), enumerate(items)))
+        results = list(pool.map(_stage, items, originals, repeat(size), places))
     pictures = [result for result in results if isinstance(result, _Picture)]
     return pictures, [result for result in results if isinstance(result, Rejected)]
 
 
-def _stage(item: Item, size: int, staged: Path) -> _Picture | Rejected:
+def _stage(item: Item, original: str, size: int, staged: Path) -> _Picture | Rejected:
     try:
-        image = resize(decode(read_file(item.path, ""), ""), size, size)
+        image = resize(read_image(item.path, name=original), size, size)
     except BadImageError as error:
-        return Rejected(item.relative, str(error).removeprefix(": "))
+        return Rejected(original, str(error).removeprefix(f"{original}: "))
     content = encode_png(image)
     staged.write_bytes(content)  # not flushed one by one: the manifest, written last, is what readers trust
-    return _Picture(item, staged, sha256_bytes(content), fingerprint(image))
+    return _Picture(item, original, staged, sha256_bytes(content), fingerprint(image), size)
+
+
+def _check_usable(pictures: Sequence[_Picture], bad: Sequence[Rejected], settings: PrepareFaces, out: Path) -> None:
+    fraction = len(bad) / max(1, len(pictures) + len(bad))
+    first = "; ".join(f"{entry.path}: {entry.reason.split(': ')[0]}" for entry in bad[:3])
+    where = f"first: {first}; all are in {out / 'quarantine.jsonl'}"
+    if fraction > settings.max_bad_fraction:
+        raise DataError(
+            f"{len(bad)} of {len(pictures) + len(bad)} files are bad ({fraction:.1%}, {where}): repair or remove them, "
+            f"or raise faces.prepare.max_bad_fraction ({settings.max_bad_fraction})"
+        )
+    if not pictures:
+        raise DataError(f"no readable picture ({where}): repair them")
+    empty = set(settings.classes or ()) - {picture.item.label for picture in pictures}
+    if empty:
+        raise DataError(f"no readable picture in class {', '.join(sorted(empty))} ({where}): repair them")
+
+
+def _place(
+    pictures: Sequence[_Picture], groups: Sequence[str], splits: Mapping[str, str], out: Path
+) -> list[dict[str, Any]]:
+    """Move every picture to its split; returns the manifest's rows, sorted by path."""
+    labels = [picture.item.label for picture in pictures]
+    names = file_names([picture.item.sample_id for picture in pictures], labels)
+    rows = []
+    for picture, group, name in zip(pictures, groups, names, strict=True):
+        item, split = picture.item, splits[group]
+        path = f"{split}/{item.label}/{name}.png"
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(picture.staged, out / path)
+        row = {"sample_id": item.sample_id, "source": item.source, "group": group, "class": item.label, "split": split}
+        row |= {"path": path, "original": picture.original, "sha256": picture.sha256}
+        rows.append(row | {"width": picture.size, "height": picture.size})
+    return sorted(rows, key=lambda row: row["path"])
+
+
+def _check_splits(rows: Sequence[Mapping[str, Any]], fractions: Mapping[str, float], root: str) -> None:
+    for split, fraction in fractions.items():
+        if fraction > 0 and not any(row["split"] == split for row in rows):
+            raise DataError(
+                f"{root}: nothing is left for {split}: no class has enough groups (three for train, val and test, two "
+                f"without val): add sessions, or set faces.prepare.{split} to 0"
+            )
+
+
+def _summary(
+    rows: Sequence[Mapping[str, Any]], pictures: Sequence[_Picture], clusters: np.ndarray, bad: Sequence[Rejected]
+) -> dict[str, Any]:
+    per_class = Counter(row["class"] for row in rows)
+    seen = {split: {row["class"] for row in rows if row["split"] == split} for split in SPLITS}
+    exact = len(pictures) - len({picture.sha256 for picture in pictures})
+    labels_of: dict[int, set[str]] = defaultdict(set)
+    for picture, cluster in zip(pictures, clusters.tolist(), strict=True):
+        labels_of[cluster].add(picture.item.label)
+    return {
+        "pictures": {split: sum(row["split"] == split for row in rows) for split in SPLITS},
+        "classes": len(per_class),
+        "classes_missing": {split: len(per_class) - len(seen[split]) for split in SPLITS},
+        "pictures_per_class": {"min": min(per_class.values()), "max": max(per_class.values())},
+        "groups": len({row["group"] for row in rows}),
+        "quarantined": {
+            "total": len(bad),
+            "fraction": round(len(bad) / (len(rows) + len(bad)), 4),
+            "reasons": dict(sorted(Counter(re.split(r": | \(", entry.reason)[0] for entry in bad).items())),
+        },
+        "duplicates": {
+            "exact": exact,
+            "near": len(pictures) - len(labels_of) - exact,
+            "groups_merged": len({p.item.group for p in pictures}) - len({row["group"] for row in rows}),
+            "conflicting_labels": sum(len(labels) > 1 for labels in labels_of.values()),
+        },
+    }
+
+
+def _draw_samples(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], out: Path, path: Path) -> None:
+    """A sheet with a line for each of some classes, evenly chosen: two pictures of it in each split."""
+    tiles: list[tuple[np.ndarray, str]] = []
+    for name in _spread(classes, SHOWN_CLASSES):
+        for split in SPLITS:
+            chosen = _spread([row["path"] for row in rows if (row["class"], row["split"]) == (name, split)], 2)
+            shown = [resize(read_image(out / picture), TILE, TILE) for picture in chosen]
+            blank = [np.full((TILE, TILE, 3), 235, np.uint8)] * (2 - len(shown))
+            tiles += zip(shown + blank, (split, name[:12]), strict=True)
+    write_sheet(path, contact_sheet(tiles, 2 * len(SPLITS), TILE))
+
+
+def _spread(values: Sequence[str], number: int) -> list[str]:
+    """At most `number` of `values`, evenly spaced."""
+    number = min(number, len(values))
+    return [values[index * len(values) // number] for index in range(number)]

@@ -123,6 +123,6 @@ def _thumbs(prints: np.ndarray) -> np.ndarray:
 
 def _mirrored(prints: np.ndarray) -> np.ndarray:
     """The hashes of the mirrored pictures: a flip negates the odd horizontal frequencies."""
-    signs = np.unpackbits(prints[:, : 8 * WORDS], axis=1).reshape(len(prints), -1, 2)
+    signs = np.unpackbits(prints[:, : 8 * WORDS], axis=1).reshape(len(prints), GRID * GRID, 2)
     signs[:, ODD] = signs[:, ODD, ::-1]
     return np.packbits(signs.reshape(len(prints), 2 * GRID * GRID), axis=1)

@@ -117,7 +117,7 @@ def _walk(root: Path, relative: str) -> Iterator[str]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path)
-        elif entry.is_dir() or Path(entry.name).suffix.lower() in READ_SUFFIXES | REFUSED_SUFFIXES:
+        elif os.path.isdir(entry.path) or Path(entry.name).suffix.lower() in READ_SUFFIXES | REFUSED_SUFFIXES:
             yield path
 
 

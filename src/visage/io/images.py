@@ -88,7 +88,8 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 def _encode(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
-    assert image.dtype == np.uint8 and (image.ndim == 2 or image.shape[2:] == (3,)), (image.dtype, image.shape)
+    assert image.dtype == np.uint8, image.dtype
+    assert image.ndim == 2 or image.shape[2:] == (3,), image.shape
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     done, buffer = cv2.imencode(suffix, stored, options)
     assert done, suffix

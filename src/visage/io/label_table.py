@@ -75,9 +75,7 @@ def _check_columns(path: Path, columns: list[str]) -> None:
 
 def _row(path: Path, line: int, columns: list[str], values: list[str]) -> LabelRow:
     if len(values) != len(columns):
-        raise DataError(
-            f"{path}: row {line}: {len(values)} values for {len(columns)} columns: quote commas"
-        )
+        raise DataError(f"{path}: row {line}: {len(values)} values for {len(columns)} columns: quote commas")
     cells = {name: value.strip() for name, value in zip(columns, values, strict=True)}
     for name in REQUIRED:
         if not cells[name]:

@@ -138,7 +138,8 @@ class _Component:
 
     def _improve(self, changes: Iterable[dict[str, int]]) -> bool:
         """Make the change that lowers the score most (the first of equals); False where none lowers it."""
-        best, best_gain = None, (0.0, 0.0, 0.0, 0.0)
+        best: dict[str, int] | None = None
+        best_gain: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
         for change in changes:
             labels = sorted({label for group in change for label in self.counts[group]})
             before, undo = self._score(labels), {group: self.split[group] for group in change}

@@ -1,6 +1,7 @@
 """What is behind the person: nine families of backdrops, painted at low resolution and defocused.
 
-Two of them are there to make segmentation earn its score: `fur` (strokes in hair colours) and `clutter` (busy shapes in skin and hair tones).
+Two of them are there to make segmentation earn its score: `fur` (strokes in hair colours) and `clutter` (busy shapes
+in skin and hair tones).
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visage.synthetic.light import Light
-from visage.synthetic.noise import fractal, linear, mix, smoothstep, stream
+from visage.synthetic.noise import Array, fractal, linear, mix, smoothstep, stream
 from visage.synthetic.people import HAIR_COLOURS, SKIN_TONES
 from visage.synthetic.sessions import Session, View
 
-Image = NDArray[np.float32]
+Image = Array
 _SIDE = 160
 _PAINTERS: dict[str, Callable[[np.random.Generator], tuple[Image, float]]] = {}
 
 
-def _painter(draw: Callable[[np.random.Generator], tuple[Image, float]]) -> Callable[[np.random.Generator], tuple[Image, float]]:
+def _painter(
+    draw: Callable[[np.random.Generator], tuple[Image, float]],
+) -> Callable[[np.random.Generator], tuple[Image, float]]:
     _PAINTERS[draw.__name__.strip("_")] = draw
     return draw
 
@@ -44,7 +46,9 @@ def _grid() -> tuple[Image, Image]:
 @_painter
 def _studio(rng: np.random.Generator) -> tuple[Image, float]:
     x, y = _grid()
-    spot = np.exp(-(np.square(x - rng.uniform(0.2, 0.8)) + np.square(y - rng.uniform(0.2, 0.7))) / rng.uniform(0.08, 0.4))
+    spot = np.exp(
+        -(np.square(x - rng.uniform(0.2, 0.8)) + np.square(y - rng.uniform(0.2, 0.7))) / rng.uniform(0.08, 0.4)
+    )
     shade = 0.45 + 0.75 * spot + 0.10 * fractal(rng, (_SIDE, _SIDE), (4, 4), 4)
     return _hue(rng, saturation=0.3) * shade[..., None], 0.004
 
@@ -74,7 +78,13 @@ def _room(rng: np.random.Generator) -> tuple[Image, float]:
     if rng.random() < 0.5:
         x, y, w = rng.uniform(0, 0.8) * _SIDE, rng.uniform(-0.1, 0.3) * _SIDE, rng.uniform(0.15, 0.4) * _SIDE
         for i in range(2):
-            cv2.rectangle(image, (int(x + i * w * 0.55), int(y)), (int(x + i * w * 0.55 + w * 0.5), int(y + w * 1.4)), (1.3, 1.35, 1.45), -1)
+            cv2.rectangle(
+                image,
+                (int(x + i * w * 0.55), int(y)),
+                (int(x + i * w * 0.55 + w * 0.5), int(y + w * 1.4)),
+                (1.3, 1.35, 1.45),
+                -1,
+            )
     if rng.random() < 0.5:
         shelf = int(rng.uniform(0.1, 0.6) * _SIDE)
         x = 0
@@ -93,7 +103,9 @@ def _bokeh(rng: np.random.Generator) -> tuple[Image, float]:
         disc = np.zeros((_SIDE, _SIDE), np.uint8)
         centre, radius = tuple(int(v * 8 * _SIDE) for v in rng.random(2)), int(rng.uniform(0.01, 0.06) * _SIDE * 8)
         cv2.circle(disc, centre, radius, 255, -1, cv2.LINE_AA, 3)
-        image += (disc.astype(np.float32) / 255)[..., None] * _hue(rng, 150, 255, 0.5) * np.float32(rng.uniform(0.1, 0.9))
+        image += (
+            (disc.astype(np.float32) / 255)[..., None] * _hue(rng, 150, 255, 0.5) * np.float32(rng.uniform(0.1, 0.9))
+        )
     return image, 0.006
 
 
@@ -104,7 +116,9 @@ def _foliage(rng: np.random.Generator) -> tuple[Image, float]:
     green, dark = linear((rng.uniform(70, 190), rng.uniform(120, 200), rng.uniform(30, 90))), linear((22, 34, 18))
     image = mix(dark, green, smoothstep(-0.5, 0.8, leaf + 0.7 * depth))
     sky = smoothstep(0.35, 0.75, fractal(rng, (_SIDE, _SIDE), (8, 8), 3) - _grid()[1] * 0.5 + 0.15)
-    return mix(image, _blank(np.array((0.8, 0.95, 1.1), np.float32)), sky * np.float32(rng.random())), float(rng.uniform(0.004, 0.02))
+    return mix(image, _blank(np.array((0.8, 0.95, 1.1), np.float32)), sky * np.float32(rng.random())), float(
+        rng.uniform(0.004, 0.02)
+    )
 
 
 @_painter
@@ -114,10 +128,18 @@ def _wall(rng: np.random.Generator) -> tuple[Image, float]:
     rows, ratio = rng.uniform(7, 16), rng.uniform(0.25, 0.6)
     row = np.floor(y * rows)
     u, v = (x * rows * ratio + 0.5 * (row % 2)) % 1, (y * rows) % 1
-    joint = np.maximum(smoothstep(0.06, 0.0, np.minimum(u, 1 - u) / ratio), smoothstep(0.10, 0.02, np.minimum(v, 1 - v)))
-    shade = 1 + 0.25 * fractal(rng, (_SIDE, _SIDE), (20, 20), 3) + 0.15 * np.sin(row * 17 + np.floor(x * rows * ratio + 0.5 * (row % 2)) * 31)
+    joint = np.maximum(
+        smoothstep(0.06, 0.0, np.minimum(u, 1 - u) / ratio), smoothstep(0.10, 0.02, np.minimum(v, 1 - v))
+    )
+    shade = (
+        1
+        + 0.25 * fractal(rng, (_SIDE, _SIDE), (20, 20), 3)
+        + 0.15 * np.sin(row * 17 + np.floor(x * rows * ratio + 0.5 * (row % 2)) * 31)
+    )
     strength = joint * (rng.random() < 0.6)
-    return mix(base * shade[..., None], _hue(rng, 90, 200, 0.1), strength.astype(np.float32)), float(rng.uniform(0.002, 0.012))
+    return mix(base * shade[..., None], _hue(rng, 90, 200, 0.1), strength.astype(np.float32)), float(
+        rng.uniform(0.002, 0.012)
+    )
 
 
 @_painter
@@ -129,7 +151,13 @@ def _street(rng: np.random.Generator) -> tuple[Image, float]:
         cv2.rectangle(image, (int(x), int(top)), (int(x + w), _SIDE), colour.tolist(), -1)
         for wy in np.arange(top + 5, _SIDE, 9):
             for wx in np.arange(x + 3, x + w - 3, 7):
-                cv2.rectangle(image, (int(wx), int(wy)), (int(wx + 3), int(wy + 4)), (colour * np.float32(rng.uniform(0.4, 2.2))).tolist(), -1)
+                cv2.rectangle(
+                    image,
+                    (int(wx), int(wy)),
+                    (int(wx + 3), int(wy + 4)),
+                    (colour * np.float32(rng.uniform(0.4, 2.2))).tolist(),
+                    -1,
+                )
     return image, float(rng.uniform(0.006, 0.025))
 
 
@@ -143,7 +171,9 @@ def _fur(rng: np.random.Generator) -> tuple[Image, float]:
     for _ in range(14):
         start = rng.uniform(-0.15, 1.1, (60, 1, 2))
         angle = np.pi / 2 + lean + wave * np.sin(start[..., 0] * 9) + rng.normal(0, 0.25, (60, 1))
-        path = start + np.stack((np.cos(angle + wave * k), np.sin(angle + wave * k)), -1) * (k[:, None] * rng.uniform(0.1, 0.3))
+        path = start + np.stack((np.cos(angle + wave * k), np.sin(angle + wave * k)), -1) * (
+            k[:, None] * rng.uniform(0.1, 0.3)
+        )
         colour = base * np.float32(rng.uniform(0.25, 1.7))
         cv2.polylines(image, list((path * _SIDE).astype(np.int32)), False, colour.tolist(), 1)
     return image, float(rng.uniform(0.0, 0.006))
@@ -165,14 +195,19 @@ def _clutter(rng: np.random.Generator) -> tuple[Image, float]:
 
 
 def draw_background(session: Session, view: View, light: Light, size: int) -> Image:
-    """Linear HxWx3 float32 backdrop of the session, shifted a little with the view's yaw and crop as a real one would."""
+    """Linear HxWx3 float32 backdrop of the session, shifted a little with the view's yaw and crop as a real one
+    would."""
     rng = stream(session.background_seed, 31)
     image, blur = _PAINTERS[session.background](rng)
     level = np.float32(rng.uniform(0.5, 1.3) * 0.75 / light.exposure)
-    shift = (np.array((view.yaw * 0.12 + view.shift[0] * 0.5, -view.pitch * 0.12 + view.shift[1] * 0.5)) * _SIDE).astype(np.float32)
+    shift = (
+        np.array((view.yaw * 0.12 + view.shift[0] * 0.5, -view.pitch * 0.12 + view.shift[1] * 0.5)) * _SIDE
+    ).astype(np.float32)
     zoom = np.float32(0.86 * size / _SIDE) ** -1 * np.float32(0.86 * 0.86)
     half = np.float32(_SIDE / 2)
-    matrix = np.array(((zoom, 0, half - zoom * size / 2 - shift[0]), (0, zoom, half - zoom * size / 2 - shift[1])), np.float32)
+    matrix = np.array(
+        ((zoom, 0, half - zoom * size / 2 - shift[0]), (0, zoom, half - zoom * size / 2 - shift[1])), np.float32
+    )
     image = np.clip(image, 0.002, 3).astype(np.float32)
     if blur * _SIDE > 0.35:
         image = cv2.GaussianBlur(image, (0, 0), blur * _SIDE)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visage.synthetic.head import Layer
 from visage.synthetic.light import Light, shade
-from visage.synthetic.noise import Plane, fractal, linear, mix, smoothstep, stream
+from visage.synthetic.noise import Array, Plane, blur, fractal, linear, mix, smoothstep, stream
 from visage.synthetic.people import Person
 from visage.synthetic.pose import Canvas, Pose
 from visage.synthetic.sessions import Clothes
@@ -27,14 +26,30 @@ def build_body(person: Person, clothes: Clothes, per_unit: float) -> Solid:
     canvas = Canvas(-2.6, 0.5, 2.6, 4.2, per_unit)
     n, b = s.neck, s.shoulder
     width = [
-        (0.3, n), (0.95, n), (1.25, n * 1.03), (1.42, n * 1.16), (1.55, n * 1.48), (1.67, 0.54 * b), (1.80, 0.76 * b), (2.0, 0.93 * b),
+        (0.3, n * 0.5), (0.75, n * 0.80), (1.02, n * 0.97), (1.25, n * 1.03), (1.42, n * 1.16), (1.55, n * 1.48), (1.67, 0.54 * b), (1.80, 0.76 * b),
+        (2.0, 0.93 * b),
         (2.35, 1.03 * b), (3.2, 1.02 * b), (4.6, 0.98 * b),
     ]  # fmt: skip
-    front = [(0.3, 0.30), (1.0, 0.30), (1.4, 0.33), (1.6, 0.40), (1.8, 0.52), (2.1, 0.66), (2.6, 0.80), (3.4, 0.86), (4.6, 0.86)]
+    front = [
+        (0.3, 0.30),
+        (1.0, 0.30),
+        (1.4, 0.33),
+        (1.6, 0.40),
+        (1.8, 0.52),
+        (2.1, 0.66),
+        (2.6, 0.80),
+        (3.4, 0.86),
+        (4.6, 0.86),
+    ]
     back = [(0.3, 0.5), (1.2, 0.52), (1.6, 0.62), (2.1, 0.70), (3.0, 0.75), (4.6, 0.75)]
     x, y = canvas.xs, canvas.ys
     ax = np.abs(x)
-    relief = 0.035 * np.exp(-np.square((y - 1.80 + 0.10 * ax) / 0.045)) * smoothstep(0.10, 0.22, ax) * smoothstep(1.3, 0.9, ax)
+    relief = (
+        0.035
+        * np.exp(-np.square((y - 1.80 + 0.10 * ax) / 0.045))
+        * smoothstep(0.10, 0.22, ax)
+        * smoothstep(1.3, 0.9, ax)
+    )
     relief = relief + 0.035 * np.exp(-np.square((ax - 0.34 + 0.42 * (y - 1.2)) / 0.06)) * smoothstep(1.85, 1.6, y)
     relief -= 0.03 * np.exp(-np.square(x / 0.08) - np.square((y - 1.76) / 0.07))
     if person.sex == "male":
@@ -60,7 +75,7 @@ def _worn(clothes: Clothes, canvas: Canvas, person: Person) -> Plane:
     return smoothstep(-0.012, 0.012, y - edge) * np.ones_like(x)
 
 
-def _cloth(clothes: Clothes, canvas: Canvas, worn: Plane, person: Person) -> NDArray[np.float32]:
+def _cloth(clothes: Clothes, canvas: Canvas, worn: Plane, person: Person) -> Array:
     rng = stream(clothes.seed, 22)
     x, y = canvas.xs, canvas.ys
     first, second = (np.clip(linear(c), 0.012, 0.8) for c in clothes.colours)
@@ -69,7 +84,10 @@ def _cloth(clothes: Clothes, canvas: Canvas, worn: Plane, person: Person) -> NDA
     if clothes.pattern == "stripes":
         t = smoothstep(-0.1, 0.1, np.sin((y if rng.random() < 0.6 else x) * np.float32(2 * np.pi / pitch)) + 0 * x * y)
     elif clothes.pattern == "check":
-        t = 0.5 * (smoothstep(-0.2, 0.2, np.sin(x * (2 * np.pi / pitch))) + smoothstep(-0.2, 0.2, np.sin(y * (2 * np.pi / pitch))))
+        t = 0.5 * (
+            smoothstep(-0.2, 0.2, np.sin(x * (2 * np.pi / pitch)))
+            + smoothstep(-0.2, 0.2, np.sin(y * (2 * np.pi / pitch)))
+        )
     elif clothes.pattern == "print":
         t = smoothstep(0.25, 0.35, fractal(rng, canvas.shape, (9, 12), 2))
     elif clothes.pattern == "knit":
@@ -78,14 +96,20 @@ def _cloth(clothes: Clothes, canvas: Canvas, worn: Plane, person: Person) -> NDA
         t = 0.06 * fractal(rng, canvas.shape, (5, 7), 3)
     cloth = mix(first, second, np.clip(t, 0, 1).astype(np.float32)) * (1 + 0.14 * weave)[..., None]
     if clothes.neckline in ("crew", "scoop", "turtleneck"):
-        band = cv2.GaussianBlur(worn, (0, 0), 0.05 * canvas.per_unit)
+        band = blur(worn, 0.05 * canvas.per_unit)
         cloth *= (1 - 0.25 * smoothstep(0.10, 0.0, np.abs(band - 0.72)))[..., None]
     if clothes.neckline in ("shirt", "jacket"):
         ax, n = np.abs(x), person.shape.neck
-        flap = smoothstep(0.0, 0.02, y - 1.5) * smoothstep(0.30, 0.27, np.abs(ax - n * 0.62 - (1.95 - y) * 0.35) + 0.25 * (y - 1.5))
+        flap = smoothstep(0.0, 0.02, y - 1.5) * smoothstep(
+            0.30, 0.27, np.abs(ax - n * 0.62 - (1.95 - y) * 0.35) + 0.25 * (y - 1.5)
+        )
         flap = flap * smoothstep(2.12, 2.08, y + 0.3 * ax)
-        cloth = mix(cloth, cloth * 1.25 if clothes.neckline == "shirt" else np.broadcast_to(second * 0.9 + 0.02, cloth.shape), flap)
-        rim = np.abs(flap - cv2.GaussianBlur(flap, (0, 0), 0.02 * canvas.per_unit))
+        cloth = mix(
+            cloth,
+            cloth * 1.25 if clothes.neckline == "shirt" else np.broadcast_to(second * 0.9 + 0.02, cloth.shape),
+            flap,
+        )
+        rim = np.abs(flap - blur(flap, 0.02 * canvas.per_unit))
         cloth *= (1 - 0.8 * np.clip(rim, 0, 0.6))[..., None]
     return cloth
 
@@ -98,30 +122,33 @@ def draw_body(person: Person, clothes: Clothes, light: Light, body: Solid, pose:
     tone = fractal(stream(person.seed, 23, person.person), canvas.shape, (10, 14), 3)
     skin = (1 + 0.07 * tone)[..., None] * skin_colour(person) * np.array((0.98, 0.90, 0.87), np.float32)
     albedo = mix(skin, _cloth(clothes, canvas, worn, person), worn)
-    seam = cv2.GaussianBlur(worn, (0, 0), 0.05 * canvas.per_unit)
+    seam = blur(worn, 0.05 * canvas.per_unit)
     albedo *= (1 - 0.55 * seam * (1 - worn))[..., None]
 
-    reach = np.array([(x, y, z) for x in (-2.4, 2.4) for y in (0.75, 4.0) for z in (-0.6, 0.9)], np.float32)
+    reach = np.array([(x, y, z) for x in (-2.4, 2.4) for y in (0.4, 4.0) for z in (-0.6, 0.9)], np.float32)
     x0, y0, x1, y1 = pose.bounds(reach)
     box = (x0, y0, max(x1, x0 + 2), max(y1, y0 + 2))
-    seen = body.trace(pose, box, 1.3, steps=16)
-    x, y, z = seen.point
+    seen = body.trace(pose, box, 1.3, steps=13)
+    x, y, _ = seen.point
     cloth = canvas.sample(worn, x, y)
-    relief = canvas.sample(np.ascontiguousarray(cv2.GaussianBlur(body.relief, (0, 0), 0.08 * canvas.per_unit) - body.relief), x, y)
+    relief = canvas.sample(np.ascontiguousarray(blur(body.relief, 0.08 * canvas.per_unit) - body.relief), x, y)
     occlusion = np.clip(1 - 4 * relief, 0.4, 1.05)
-    # The head stands over the neck: its blurred outline, moved away from the key, is the cast shadow; straight down, the occlusion.
+    # The head stands over the neck: its blurred outline, moved away from the key, is the cast shadow; moved straight
+    # down, the occlusion.
     outline = np.zeros((size, size), np.float32)
     hx0, hy0, hx1, hy1 = above.box
     outline[hy0:hy1, hx0:hx1] = above.cover
     lx, ly, lz = light.key_dir
     move = 0.42 * pose.scale / max(lz + 0.35, 0.35)
     shifted = np.array(((1, 0, -lx * move), (0, 1, -ly * move)), np.float32)
-    cast = cv2.warpAffine(cv2.GaussianBlur(outline, (0, 0), (0.05 + light.softness) * pose.scale), shifted, (size, size))
-    near = cv2.warpAffine(cv2.GaussianBlur(outline, (0, 0), 0.12 * pose.scale), np.array(((1, 0, 0), (0, 1, 0.10 * pose.scale)), np.float32), (size, size))
+    cast = cv2.warpAffine(blur(outline, (0.05 + light.softness) * pose.scale), shifted, (size, size))
+    near = cv2.warpAffine(
+        blur(outline, 0.12 * pose.scale), np.array(((1, 0, 0), (0, 1, 0.10 * pose.scale)), np.float32), (size, size)
+    )
     by, bx = slice(box[1], box[3]), slice(box[0], box[2])
     fade = smoothstep(2.6, 1.7, y)
-    occlusion = occlusion * (1 - 0.72 * near[by, bx] * fade)
-    shadow = 1 - 0.9 * cast[by, bx] * (0.35 + 0.65 * fade)
+    occlusion = occlusion * (1 - 0.80 * near[by, bx] * fade)
+    shadow = 1 - 0.95 * cast[by, bx] * (0.35 + 0.65 * fade)
     irradiance, specular = shade(light, seen.normal, occlusion, shadow, wrap=(0.25, 0.16, 0.12), gloss=12)
     colour = irradiance * canvas.sample(albedo, x, y) + specular * (0.018 * (1 - cloth) + 0.006)[..., None]
     receive = np.clip(seen.normal @ np.asarray(light.key_dir, np.float32) + 0.2, 0, 1) * shadow * np.float32(0.7)

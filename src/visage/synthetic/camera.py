@@ -1,20 +1,20 @@
 """From linear light to a file: defocus, vignette, tone curve, sensor noise and JPEG.
 
-Nothing here looks at the picture's content (no auto exposure), so a bald picture and its twin differ only where hair or its shadow was.
+Nothing here looks at the picture's content (no auto exposure), so a bald picture and its twin differ only where hair
+or its shadow was.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.noise import stream
+from visage.synthetic.noise import Array, stream
 from visage.synthetic.sessions import Session, View
 
 
-def develop(image: NDArray[np.float32], session: Session, view: View, exposure: float, out_size: int) -> NDArray[np.float32]:
-    """Linear HxWx3 of the working size to display-referred float32 0..1 of `out_size`: everything but noise and JPEG."""
+def develop(image: Array, session: Session, view: View, exposure: float, out_size: int) -> Array:
+    """Linear HxWx3 of the working size to display-referred float32 0..1 of `out_size`: all but noise and JPEG."""
     size = image.shape[0]
     blur = 0.35 + view.blur * size / 512
     image = cv2.GaussianBlur(image, (0, 0), blur * 0.75)
@@ -30,8 +30,9 @@ def develop(image: NDArray[np.float32], session: Session, view: View, exposure: 
     return np.clip((image - np.float32(0.45)) * contrast + np.float32(0.45), 0, 1)
 
 
-def record(image: NDArray[np.float32], session: Session, view: View) -> NDArray[np.uint8]:
-    """Sensor noise (luma and coarser chroma, from the view's stream alone) and a JPEG round trip; HxWx3 float32 0..1 to uint8 RGB."""
+def record(image: Array, session: Session, view: View) -> Array:
+    """Sensor noise (luma and coarser chroma, from the view's stream alone) and a JPEG round trip; HxWx3 float32 0..1
+    to uint8 RGB."""
     size = image.shape[0]
     rng = stream(view.seed, 41)
     strength = np.float32(session.noise * view.noise)
@@ -42,4 +43,6 @@ def record(image: NDArray[np.float32], session: Session, view: View) -> NDArray[
     pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     quality = int(np.clip(session.jpeg_quality + view.jpeg_quality, 35, 98))
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -1,7 +1,8 @@
 """Drawing many portraits: a specification in, a portrait out, in order, over worker processes.
 
-A picture depends on its six numbers alone, so the result is the same for any worker count. Workers are spawned, not forked (OpenCV's threads do not survive a
-fork), run OpenCV on one thread each, and leave as soon as their parent is gone.
+A picture depends on its six numbers alone, so the result is the same for any worker count. Workers are spawned, not
+forked (OpenCV's threads do not survive a fork), run OpenCV on one thread each, and leave as soon as their parent is
+gone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from visage.synthetic.portrait import Portrait, render, sample_person, sample_se
 
 @dataclass(frozen=True)
 class Spec:
-    """Which picture: population `seed`, `person`, `session` and `picture` numbers (all >= 0), `size` in pixels, with or without hair."""
+    """Which picture: population `seed`, `person`, `session` and `picture` numbers (all >= 0), `size` in pixels, with
+    or without hair."""
 
     seed: int
     person: int
@@ -46,8 +48,9 @@ def draw(spec: Spec) -> Portrait:
 def draw_many(specs: Iterable[Spec], workers: int | None = None) -> Iterator[Portrait]:
     """Portraits in the order of `specs`, which may be endless: at most four pictures per worker are in flight.
 
-    `workers` defaults to VISAGE_WORKERS, then to the number of processors; 1 draws in this process. Raises BrokenProcessPool when a worker
-    dies, and whatever `draw` raises. Scripts need the `if __name__ == "__main__"` guard, as with any spawned process.
+    `workers` defaults to VISAGE_WORKERS, then to the number of processors; 1 draws in this process. Raises
+    BrokenProcessPool when a worker dies, and whatever `draw` raises. Scripts need the `if __name__ == "__main__"`
+    guard, as with any spawned process.
     """
     count = workers if workers is not None else int(os.environ.get("VISAGE_WORKERS") or os.cpu_count() or 1)
     if count < 1:

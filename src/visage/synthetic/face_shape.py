@@ -1,18 +1,16 @@
 """The head of a person with an expression: profiles, relief of the features, and the points others hang on.
 
-Features are sums of separable bumps on the frontal canvas; what makes them read as a nose or a lip under any light is that normals, cast
-shadows and occlusion all come from this one map.
+Features are sums of separable bumps on the frontal canvas; what makes them read as a nose or a lip under any light is
+that normals, cast shadows and occlusion all come from this one map.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.noise import Plane, fractal, smoothstep, stream
+from visage.synthetic.noise import Array, Plane, blur, fractal, smoothstep, stream
 from visage.synthetic.people import FaceShape, Person
 from visage.synthetic.pose import Canvas
 from visage.synthetic.sessions import View
@@ -32,22 +30,27 @@ class Mouth:
     lower: float
     cupid: float
 
-    def line(self, t: NDArray[np.float32]) -> NDArray[np.float32]:
+    def line(self, t: Array) -> Array:
         """Where the lips meet (the upper lip's lower edge)."""
         dip = 0.10 * self.upper * np.cos(t * np.float32(2 * np.pi)) * (1 - t * t)
-        return np.float32(self.y) - np.float32(0.055 * self.smile) * t * t + dip - np.float32(0.25 * self.gap) * (1 - t * t)
+        return (
+            np.float32(self.y)
+            - np.float32(0.055 * self.smile) * t * t
+            + dip
+            - np.float32(0.25 * self.gap) * (1 - t * t)
+        )
 
-    def top(self, t: NDArray[np.float32]) -> NDArray[np.float32]:
+    def top(self, t: Array) -> Array:
         """Upper edge of the upper lip, with the cupid's bow."""
         taper = np.maximum(1 - np.abs(t) ** np.float32(1.7), 0)
         bow = 1 + self.cupid * (np.exp(-np.square((np.abs(t) - 0.26) / 0.16)) - 0.6 * np.exp(-np.square(t / 0.12)))
         return self.line(t) - self.upper * taper * bow
 
-    def opening(self, t: NDArray[np.float32]) -> NDArray[np.float32]:
+    def opening(self, t: Array) -> Array:
         """Upper edge of the lower lip."""
         return self.line(t) + np.float32(self.gap) * np.maximum(1 - t * t, 0)
 
-    def bottom(self, t: NDArray[np.float32]) -> NDArray[np.float32]:
+    def bottom(self, t: Array) -> Array:
         """Lower edge of the lower lip."""
         return self.opening(t) + self.lower * np.maximum(1 - np.abs(t) ** np.float32(2.4), 0)
 
@@ -93,16 +96,33 @@ def _relief(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Plane:
     # The nose: a ridge whose height and width follow y, cut off under the tip.
     t = np.clip((y + 0.10) / (s.nose_y + 0.10), 0, 1)
     ridge = s.nose_tip * (0.24 + 0.76 * t**1.45) + s.nose_bump * np.exp(-np.square((t - 0.45) / 0.18))
-    ridge = ridge * smoothstep(-0.24, 0.02, y) * (1 - smoothstep(s.nose_y - 0.02, s.nose_y + 0.125, y))
+    ridge = (
+        ridge
+        * smoothstep(-0.24, 0.02, y)
+        * (1 - 0.62 * smoothstep(s.nose_y - 0.16, s.nose_y, y) - 0.38 * smoothstep(s.nose_y, s.nose_y + 0.13, y))
+    )
     breadth = s.nose_bridge * 0.9 + (0.085 - s.nose_bridge * 0.9) * t**2.0
-    out += ridge * (0.72 * np.exp(-0.5 * np.square(ax / breadth)) + 0.28 * np.exp(-0.5 * np.square(ax / (breadth * 1.9))))
-    bump(0.055, 0, s.nose_y + 0.005, 0.060, 0.050)
-    bump(0.085, s.nose_width - 0.048, s.nose_y + 0.020, 0.036, 0.042)
+    out += ridge * (
+        0.72 * np.exp(-0.5 * np.square(ax / breadth)) + 0.28 * np.exp(-0.5 * np.square(ax / (breadth * 1.9)))
+    )
+    bump(0.66 * s.nose_tip, 0, s.nose_y, 0.074, 0.060)
+    bump(0.030, 0, s.nose_y + 0.085, 0.022, 0.045)
+    bump(0.105, s.nose_width - 0.042, s.nose_y + 0.026, 0.040, 0.042)
+    bump(-0.028, s.nose_width - 0.015, s.nose_y - 0.045, 0.018, 0.030)
     # Fold from the nostril to beside the mouth, deeper with a smile and with age.
     fold_x = s.nose_width + 0.045 + (y - s.nose_y) * (0.42 + 0.12 * smile)
     fold = np.exp(-np.square((ax - fold_x) / 0.030)) * smoothstep(s.nose_y - 0.06, s.nose_y + 0.06, y)
-    out -= np.float32(0.012 + 0.022 * max(smile, 0) + 0.020 * age) * fold * (1 - smoothstep(mouth.y - 0.06, mouth.y + 0.06, y))
-    out -= 0.010 * np.exp(-np.square(x / 0.026)) * smoothstep(s.nose_y + 0.1, s.nose_y + 0.15, y) * (1 - smoothstep(mouth.y - 0.08, mouth.y - 0.04, y))
+    out -= (
+        np.float32(0.012 + 0.022 * max(smile, 0) + 0.020 * age)
+        * fold
+        * (1 - smoothstep(mouth.y - 0.06, mouth.y + 0.06, y))
+    )
+    out -= (
+        0.010
+        * np.exp(-np.square(x / 0.026))
+        * smoothstep(s.nose_y + 0.1, s.nose_y + 0.15, y)
+        * (1 - smoothstep(mouth.y - 0.08, mouth.y - 0.04, y))
+    )
     _lips(out, mouth, canvas)
     if age > 0:
         _wrinkles(out, person, age, view.brows, canvas)
@@ -120,8 +140,10 @@ def _lips(out: Plane, mouth: Mouth, canvas: Canvas) -> None:
     lower = np.clip((y - opening) / np.maximum(bottom - opening, 1e-3), 0, 1)
     lift = 0.030 * np.sin(np.pi * upper**0.75) + 0.040 * np.sin(np.pi * lower**0.8)
     groove = 0.03 * np.exp(-np.square((y - 0.5 * (line + opening)) / (0.012 + 0.5 * (opening - line))))
-    edge = np.exp(-np.square(x / mouth.half) ** 4 * 0.3)
-    corner = 0.022 * np.exp(-np.square((np.abs(x) - mouth.half) / 0.025) - np.square((y - mouth.line(np.ones_like(t))) / 0.03))
+    edge = np.exp(-(np.square(x / mouth.half) ** 4) * 0.3)
+    corner = 0.022 * np.exp(
+        -np.square((np.abs(x) - mouth.half) / 0.025) - np.square((y - mouth.line(np.ones_like(t))) / 0.03)
+    )
     out[rows, cols] += (lift - groove) * taper * edge - corner
 
 
@@ -131,7 +153,11 @@ def _wrinkles(out: Plane, person: Person, age: float, brows: float, canvas: Canv
     x, y = canvas.xs, canvas.ys
     sway = fractal(rng, canvas.shape, (4, 6), 2) * 0.03
     phase = (y + sway + 0.05 * np.square(x)) * np.float32(2 * np.pi / rng.uniform(0.085, 0.12))
-    lines = np.maximum(np.cos(phase), 0) ** 4 * smoothstep(s.brow_y - 0.06, s.brow_y - 0.14, y) * np.exp(-np.square(x / 0.42) ** 2)
+    lines = (
+        np.maximum(np.cos(phase), 0) ** 4
+        * smoothstep(s.brow_y - 0.06, s.brow_y - 0.14, y)
+        * np.exp(-(np.square(x / 0.42) ** 2))
+    )
     out -= np.float32(0.008 * age * (1 + 0.8 * max(brows, 0))) * lines
     dx, dy = np.abs(x) - s.eye_x - s.eye_width, y - 0.0
     fan = np.maximum(np.cos(np.arctan2(dy + sway * 0.3, dx + 0.06) * 11), 0) ** 3
@@ -148,27 +174,31 @@ def build_head(person: Person, view: View, per_unit: float) -> Solid:
     base = s.chin_y + drop
     jaw_y = 0.70 + 0.3 * (base - 1.13)
     width = [
-        (top, 0.0), (top + 0.03, 0.27 * c), (top + 0.10, 0.52 * c), (top + 0.24, 0.79 * c), (top + 0.45, 0.96 * c * s.forehead),
+        (top, 0.0), (top + 0.03, 0.27 * c), (top + 0.10, 0.52 * c), (top + 0.24, 0.79 * c), (top + 0.45,
+        0.96 * c * s.forehead),
         (-0.40, 1.04 * c * s.forehead), (-0.10, 1.04 * c), (0.18, 1.01 * c), (0.45, 0.95 * c), (jaw_y, s.jaw * c),
         (base - 0.25, (0.50 * s.jaw + 0.22) * c), (base - 0.12, s.chin), (base - 0.045, 0.66 * s.chin),
         (base - 0.012, 0.34 * s.chin), (base, 0.0),
     ]  # fmt: skip
     front = [
-        (top, 0.0), (top + 0.03, 0.24), (top + 0.12, 0.48), (top + 0.30, 0.68), (-0.62, 0.775), (-0.30, 0.835), (0.0, 0.815),
+        (top, 0.0), (top + 0.03, 0.24), (top + 0.12, 0.48), (top + 0.30, 0.68), (-0.62, 0.775), (-0.30, 0.835), (0.0,
+        0.815),
         (0.3, 0.82), (0.55, 0.83), (mouth.y, 0.825), (base - 0.22, 0.79), (base - 0.10, 0.77), (base - 0.045, 0.68),
         (base - 0.012, 0.45), (base, 0.0),
     ]  # fmt: skip
     back = [
-        (top, 0.0), (top + 0.03, 0.30), (top + 0.14, 0.66), (top + 0.36, 0.95), (-0.4, 1.08), (0.0, 1.05), (0.3, 0.92), (0.55, 0.70),
+        (top, 0.0), (top + 0.03, 0.30), (top + 0.14, 0.66), (top + 0.36, 0.95), (-0.4, 1.08), (0.0, 1.05), (0.3,
+        0.92), (0.55, 0.70),
         (0.8, 0.45), (base - 0.1, 0.30), (base, 0.0),
     ]  # fmt: skip
     return Solid.build(width, front, back, canvas, _relief(person, view, mouth, canvas))
 
 
 def cavity(relief: Plane, per_unit: float) -> Plane:
-    """Ambient occlusion 0..1 (1 open) from a relief map: how far a point lies below its blurred surroundings, at two scales."""
+    """Ambient occlusion 0..1 (1 open) from a relief map: how far a point lies below its blurred surroundings, at two
+    scales."""
     occlusion = np.ones_like(relief)
     for radius, strength in ((0.16, 2.2), (0.04, 4.0)):
-        below = cv2.GaussianBlur(relief, (0, 0), radius * per_unit, borderType=cv2.BORDER_REPLICATE) - relief
+        below = blur(relief, radius * per_unit) - relief
         occlusion -= np.clip(below * np.float32(strength), -0.06, 0.36)
     return np.clip(occlusion, 0.15, 1.08)

@@ -1,36 +1,36 @@
-"""Drawing strands: Kajiya-Kay shading per run of a strand, depth-tested against head and body, rasterised back to front.
+"""Drawing strands: Kajiya-Kay shading per run of a strand, depth-tested against head and body, rasterised back to
+front.
 
-Colours are quantised to a few dozen per depth layer, so that one `cv2.polylines` call draws hundreds of runs; the fourth channel of the buffer is
-the coverage, painted by the same strokes, which is why the alpha is exact.
+Colours are quantised to a few dozen per depth layer, so that one `cv2.polylines` call draws hundreds of runs; the
+fourth channel of the buffer is the coverage, painted by the same strokes, which is why the alpha is exact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.hair_growth import Array
 from visage.synthetic.hair_strands import Strands
 from visage.synthetic.light import Light
-from visage.synthetic.noise import Plane, linear
+from visage.synthetic.noise import Array, Plane, linear
 from visage.synthetic.people import HAIR_COLOURS, Person
 from visage.synthetic.pose import Pose
 from visage.synthetic.sessions import Wash
 
-_LAYERS, _SHADES, _SHINES, _TINTS = 7, 14, 5, 4
+_SHADES, _SHINES, _TINTS = 12, 5, 4
 _SHIFT = 4
-_UNDER = 1600
 
 
 @dataclass(frozen=True)
 class Hair:
-    """Hair `behind` and `before` the head and body: HxWx4 float32 each, linear RGB not premultiplied, and coverage 0..1."""
+    """Hair `behind` and `before` the head and body: HxWx4 float32 each, linear RGB premultiplied by the coverage 0..1
+    in the last channel."""
 
-    behind: NDArray[np.float32]
-    before: NDArray[np.float32]
+    behind: Array
+    before: Array
 
 
 def palette(person: Person, wash: Wash) -> Array:
@@ -42,19 +42,19 @@ def palette(person: Person, wash: Wash) -> Array:
     return np.stack((base * 0.68, base, base * 1.3 * warm, grey)).astype(np.float32)
 
 
-def _tints(person: Person, tint: Array) -> NDArray[np.int64]:
+def _tints(person: Person, tint: Array) -> Array:
     kind = np.digitize(tint, (-0.75, 0.9)).astype(np.int64)
     grey = person.hair.grey if person.hair.colour not in ("grey", "white") else 0.3
     chance = (tint * 12.9898) % 1.0
     return np.where(np.abs(chance) < 0.55 * grey, 3, kind)
 
 
-def _encode(colour: Array) -> list[float]:
-    """Linear RGB to the buffer's square-root 8-bit code (keeps dark hair from banding)."""
-    return [float(v) for v in np.sqrt(np.clip(colour, 0, 1.6) / 1.6) * 255]
+def _encode(colour: Array) -> list[list[float]]:
+    """Linear RGB (N, 3) to the buffer's square-root 8-bit code (keeps dark hair from banding)."""
+    return (np.sqrt(np.clip(colour, 0, 1.6) / 1.6) * 255).tolist()
 
 
-def _runs(path: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+def _runs(path: Array, length: int) -> Array:
     """(N, P, 2) polylines cut into (N, R, length + 1, 2) overlapping runs."""
     starts = np.arange(0, path.shape[1] - 1, length)
     return path[:, np.minimum(starts[:, None] + np.arange(length + 1), path.shape[1] - 1)]
@@ -86,7 +86,11 @@ def _shade(
     cos_h = moved @ half
     lobe = np.sqrt(np.maximum(1 - cos_h * cos_h, 0)) ** (34 + 70 * wash.sheen)
     rim = np.clip(form @ np.asarray(light.rim_dir, np.float32) + 0.1, 0, 1) * (1 - np.abs(form[..., 2])) * open_
-    return diffuse + np.float32(0.8 * np.mean(light.rim)) * rim, ambient, lobe * facing * open_ * np.float32(0.25 + 0.75 * wash.sheen)
+    return (
+        diffuse + np.float32(0.8 * np.mean(light.rim)) * rim,
+        ambient,
+        lobe * facing * open_ * np.float32(0.25 + 0.75 * wash.sheen),
+    )
 
 
 def _thickness(person: Person, pose: Pose) -> tuple[int, float]:
@@ -97,14 +101,14 @@ def _thickness(person: Person, pose: Pose) -> tuple[int, float]:
 
 
 def strand_count(person: Person, size: int) -> int:
-    """How many strands a picture of `size` pixels gets: thin hair has many, and detail is not paid for where it cannot be seen."""
-    many = {"thin": 15.0, "normal": 11.0, "thick": 9.0}[person.hair.strand]
-    return int(many * (1.4 if person.hair.curl == "tightly curly" else 1.0) * min(size, 700) ** 1.05)
+    """How many strands a picture of `size` pixels gets: thin hair has many, and detail is not paid for where it
+    cannot be seen."""
+    many = {"thin": 13.5, "normal": 10.0, "thick": 8.0}[person.hair.strand]
+    tight = 1.4 if person.hair.curl == "tightly curly" else 1.0
+    return int(many * tight * 700 * (min(size, 700) / 512) ** 1.25)
 
 
-def draw_hair(
-    person: Person, wash: Wash, light: Light, strands: Strands, pose: Pose, depth: Plane
-) -> Hair:
+def draw_hair(person: Person, wash: Wash, light: Light, strands: Strands, pose: Pose, depth: Plane) -> Hair:
     """Rasterise; `depth` (size x size, camera z) is the nearest of head and body per pixel."""
     size = pose.size
     behind, before = np.zeros((size, size, 4), np.uint8), np.zeros((size, size, 4), np.uint8)
@@ -118,58 +122,70 @@ def draw_hair(
     return Hair(_veil(_decode(behind), _decode(far_wisps), fine), _veil(_decode(before), _decode(wisps), fine))
 
 
-def _veil(hair: NDArray[np.float32], wisps: NDArray[np.float32], opacity: np.float32) -> NDArray[np.float32]:
+def _veil(hair: Array, wisps: Array, opacity: np.float32) -> Array:
     """Flyaways, thinner than a pixel and so partly transparent, over the mass of the hair."""
-    thin = wisps[..., 3:] * opacity
-    cover = thin + hair[..., 3:] * (1 - thin)
-    colour = (wisps[..., :3] * thin + hair[..., :3] * hair[..., 3:] * (1 - thin)) / np.maximum(cover, 1e-4)
-    return np.concatenate((colour, cover), -1)
+    wisps *= opacity
+    hair *= 1 - wisps[..., 3:]
+    hair += wisps
+    return hair
 
 
-def _decode(buffer: NDArray[np.uint8]) -> NDArray[np.float32]:
-    image = buffer.astype(np.float32) / 255
-    colour = np.square(image[..., :3] / np.maximum(image[..., 3:], 1e-3)) * np.float32(1.6)
-    return np.concatenate((np.minimum(colour, 2), image[..., 3:]), -1)
+def _decode(buffer: Array) -> Array:
+    """The buffer's code to premultiplied linear RGB and coverage."""
+    image = buffer.astype(np.float32)
+    image *= np.float32(1 / 255)
+    cover = image[..., 3:].copy()
+    image *= image
+    image *= np.float32(1.6) / np.maximum(cover, np.float32(1e-3))
+    image[..., 3:] = cover
+    return image
 
 
-def _place(path: Array, pose: Pose) -> tuple[NDArray[np.int32], Array]:
+def _place(path: Array, pose: Pose) -> tuple[Array, Array]:
     xy, z = pose.project(path)
     return np.round((xy - 0.5) * 2**_SHIFT).astype(np.int32), z
 
 
-def _in_front(xy: NDArray[np.int32], z: Array, depth: Plane) -> NDArray[np.bool_]:
-    """Which of the runs (N, R, L, 2) at depths (N, R, L) go over head and body. Runs beside the silhouette count as behind: there it makes
-    no difference, and their ends do not stick out over the face."""
+def _in_front(xy: Array, z: Array, depth: Plane) -> Array:
+    """Which of the runs (N, R, L, 2) at depths (N, R, L) go over head and body. Runs beside the silhouette count as
+    behind: there it makes no difference, and their ends do not stick out over the face."""
     px = np.clip(xy >> _SHIFT, 0, depth.shape[0] - 1)
     there = depth[px[..., 1], px[..., 0]]
-    over, under = (there > -8) & (z > there - 0.05), z < there - 0.05
-    return over.any(-1) & ~under[..., under.shape[-1] // 2]
+    over, under = (there > -8) & (z > there - 0.05), z < there - 0.07
+    return np.asarray(over.any(-1) & ~under.any(-1))
 
 
 def _underlayer(
-    person: Person, strands: Strands, pose: Pose, depth: Plane, colour: Array, behind: NDArray[np.uint8], before: NDArray[np.uint8]
+    person: Person,
+    strands: Strands,
+    pose: Pose,
+    depth: Plane,
+    colour: Array,
+    behind: Array,
+    before: Array,
 ) -> None:
     """Broader dark strokes along some of the strands, tips left out, so that no scalp shows between the lit ones."""
     if person.hair.loss == "thinning":
         return
-    some = strands.path[~strands.stray][:_UNDER]
+    some = strands.path[~strands.stray][: 350 + int(2.4 * pose.size)]
     stride = max(1, some.shape[1] // 12)
     keep = max(3, round(some.shape[1] * 0.8))
     xy, z = _place(some[:, :keep:stride], pose)
     runs = _runs(xy, 1)
     front = _in_front(runs, np.stack((z[:, :-1], z[:, 1:]), -1), depth)
-    width = max(1, round((0.055 if person.hair.length == "short" else 0.034) * pose.scale))
-    code = (*_encode(colour), 255)
+    reach = float(np.median(np.abs(np.diff(some, axis=1)).sum((1, 2))))
+    width = max(1, round(min(0.042 if person.hair.length == "short" else 0.034, 0.15 * reach) * pose.scale + 0.35))
+    code = (*_encode(colour[None])[0], 255)
     for target, chosen in ((behind, ~front), (before, front)):
-        cv2.polylines(target, list(runs[chosen]), False, code, width, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(target, cast(list[Array], runs[chosen]), False, code, width, cv2.LINE_AA, _SHIFT)
 
 
 def _overlayer(
     person: Person, wash: Wash, light: Light, strands: Strands, pose: Pose, depth: Plane, colours: Array,
-    buffers: tuple[NDArray[np.uint8], ...],
+    buffers: tuple[Array, ...],
 ) -> None:  # fmt: skip
     """The lit strands; `buffers` are behind, before, flyaways before, flyaways behind."""
-    length = 3
+    length = 3 if pose.size >= 192 else 5
     xy, z = _place(strands.path, pose)
     runs = _runs(xy, length)
     n, r = runs.shape[:2]
@@ -177,11 +193,14 @@ def _overlayer(
     middle, tangent = strands.path[:, mid], strands.path[:, mid + 1] - strands.path[:, mid]
     along = np.broadcast_to((np.arange(r, dtype=np.float32) + 0.5) / r, (n, r))
     layer = np.broadcast_to(strands.layer[:, None], (n, r))
-    diffuse, ambient, shine = _shade(middle, tangent, layer, along, np.broadcast_to(strands.tint[:, None], (n, r)), pose, light, wash)
+    diffuse, ambient, shine = _shade(
+        middle, tangent, layer, along, np.broadcast_to(strands.tint[:, None], (n, r)), pose, light, wash
+    )
     ends = (0, 1, length)
     front = _in_front(runs[:, :, ends], z[:, np.minimum(mid[:, None] - 1 + np.array(ends), z.shape[1] - 1)], depth)
     place = z[:, mid] + 0.25 * layer
-    bins = np.clip(((place - place.min()) / (np.ptp(place) + 1e-6) * _LAYERS).astype(np.int64), 0, _LAYERS - 1)
+    layers = 4 + pose.size // 170
+    bins = np.clip(((place - place.min()) / (np.ptp(place) + 1e-6) * layers).astype(np.int64), 0, layers - 1)
     key, sky = np.asarray(light.key, np.float32), np.asarray(light.sky, np.float32)
     mean = (diffuse * key.mean() + ambient * sky.mean()) * np.exp(0.13 * strands.tint)[:, None]
     shade = np.clip(np.sqrt(mean / 1.6) * _SHADES, 0, _SHADES - 1).astype(np.int64)
@@ -190,21 +209,23 @@ def _overlayer(
     base, wider = _thickness(person, pose)
     thick = (((strands.tint * 7.31) % 1.0 < wider)[:, None] & (along < 0.8) & (kind != 3)).astype(np.int64)
     target = np.where(front, np.where(strands.stray[:, None], 2, 1), np.where(strands.stray[:, None], 3, 0))
-    code = ((((target * _LAYERS + bins) * _SHADES + shade) * _SHINES + gleam) * _TINTS + kind) * 2 + thick
+    code = ((((target * layers + bins) * _SHADES + shade) * _SHINES + gleam) * _TINTS + kind) * 2 + thick
     code = code.ravel()
     order = np.argsort(code, kind="stable")
     runs, code = runs.reshape(-1, length + 1, 2)[order], code[order]
-    edges = np.flatnonzero(np.diff(code)) + 1
+    edges = np.flatnonzero(np.diff(code, prepend=-1, append=-1))
+    value, thick_of = np.divmod(code[edges[:-1]], 2)
+    value, kind_of = np.divmod(value, _TINTS)
+    value, gleam_of = np.divmod(value, _SHINES)
+    value, shade_of = np.divmod(value, _SHADES)
+    which = value // layers
     tone = (0.7 * key / key.mean() + 0.3 * sky / sky.mean()).astype(np.float32)
+    level = np.float32(1.6) * np.square((shade_of[:, None] + np.float32(0.5)) / _SHADES)
+    gloss = np.float32(0.9) * np.square(gleam_of[:, None] / _SHINES)
+    albedo = colours[kind_of]
+    inks = _encode(albedo * tone * level + (np.sqrt(albedo) * 0.35 + 0.05) * gloss * key)
+    widths = np.where(which > 1, 1, base + thick_of).tolist()
     # Within a depth layer, groups follow their code: dark shades first, lit ones over them.
-    for a, b in zip((0, *edges), (*edges, len(code))):
-        value = int(code[a])
-        value, t = divmod(value, 2)
-        value, c = divmod(value, _TINTS)
-        value, g = divmod(value, _SHINES)
-        value, s = divmod(value, _SHADES)
-        which = value // _LAYERS
-        level = np.float32(1.6 * ((s + 0.5) / _SHADES) ** 2)
-        gloss = np.float32((g / _SHINES) ** 2)
-        colour = colours[c] * tone * level + (colours[c] ** 0.5 * 0.35 + 0.05) * gloss * key * np.float32(0.9)
-        cv2.polylines(buffers[which], list(runs[a:b]), False, (*_encode(colour), 255), base + t, cv2.LINE_AA, _SHIFT)
+    for a, b, buffer, ink, width in zip(edges[:-1], edges[1:], which, inks, widths, strict=True):
+        pieces = cast(list[Array], runs[a:b])
+        cv2.polylines(buffers[buffer], pieces, False, (*ink, 255), width, cv2.LINE_AA, _SHIFT)

@@ -1,7 +1,9 @@
-"""Growing guide strands: roots inside the hairline, combed along the style's flow, pulled by gravity, kept out of head and body.
+"""Growing guide strands: roots inside the hairline, combed along the style's flow, pulled by gravity, kept out of
+head and body.
 
-A few hundred guides are integrated together, one NumPy step for all of them; everything fine (locks, curl, frizz) is added to copies of them in
-`hair_strands.py`. Gravity points down in the picture, not in the head, so a tilted head hangs its hair.
+A few hundred guides are integrated together, one NumPy step for all of them; everything fine (locks, curl, frizz) is
+added to copies of them in `hair_strands.py`. Gravity points down in the picture, not in the head, so a tilted head
+hangs its hair.
 """
 
 from __future__ import annotations
@@ -9,31 +11,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.noise import stream
+from visage.synthetic.noise import Array, stream
 from visage.synthetic.people import HairStyle, Person
 from visage.synthetic.sessions import Wash
 from visage.synthetic.solid import Solid
 
-Array = NDArray[np.float32]
-_STEPS = 30
+_STEPS = 26
 # y below which no root grows, by angle from the nose (degrees): forehead, temple, sideburn, over the ear, nape.
-_HAIRLINE = ((0, 28, 46, 60, 70, 78, 86, 94, 104, 122, 150, 180), (0.0, 0.0, 0.05, 0.20, 0.40, 0.72, 0.86, 0.62, 0.80, 1.22, 1.42, 1.44))
+_HAIRLINE = (
+    (0, 28, 46, 60, 70, 78, 86, 94, 104, 122, 150, 180),
+    (0.0, 0.0, 0.05, 0.20, 0.40, 0.72, 0.86, 0.62, 0.80, 1.22, 1.42, 1.44),
+)
 
 
 @dataclass(frozen=True)
 class Guides:
-    """`path` (G, P, 3) points in the head's frame, evenly spaced; `layer` (G,) 0 inner .. 1 outer; `length` (G,) units; `fringe` (G,) bool."""
+    """`path` (G, P, 3) points in the head's frame, evenly spaced; `layer` (G,) 0 inner .. 1 outer; `length` (G,)
+    units; `fringe` (G,) bool."""
 
     path: Array
     layer: Array
     length: Array
-    fringe: NDArray[np.bool_]
+    fringe: Array
 
 
 def _unit(v: Array) -> Array:
     return v / (np.sqrt(np.einsum("...i,...i->...", v, v))[..., None] + np.float32(1e-6))
+
+
+def _columns(point: Array) -> tuple[Array, Array, Array]:
+    """(G, 3) points as three contiguous (G, 1) planes, the form in which solids are asked."""
+    x, y, z = (np.ascontiguousarray(c[:, None]) for c in point.T)
+    return x, y, z
 
 
 def _roots(style: HairStyle, head: Solid, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
@@ -55,12 +65,10 @@ def _roots(style: HairStyle, head: Solid, rng: np.random.Generator, count: int) 
     keep = y < line
     if style.loss == "bald":
         keep &= (y > -0.32 + rng.normal(0, 0.05, count)) & (degrees > 66)
-    if style.loss == "thinning":
-        keep &= (y > -0.55) | (rng.random(count) < 0.35)
     return point[keep], degrees[keep].astype(np.float32)
 
 
-def _reach(style: HairStyle, wash: Wash, rng: np.random.Generator, root: Array, fringe: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _reach(style: HairStyle, wash: Wash, rng: np.random.Generator, root: Array, fringe: Array) -> tuple[Array, Array]:
     """Longest arc (G,) and the y (G,) at which scissors stop each guide."""
     n = len(root)
     noise = rng.normal(0, 1, n).astype(np.float32)
@@ -68,19 +76,23 @@ def _reach(style: HairStyle, wash: Wash, rng: np.random.Generator, root: Array, 
     arc, cut = np.full(n, 4.0, np.float32), np.full(n, 9.0, np.float32)
     tight = style.curl == "tightly curly"
     if style.length == "short" or style.loss != "none":
-        top = 0.06 + 0.42 * style.reach ** 1.5 + wash.trim * 0.5
+        top = 0.06 + 0.34 * style.reach**1.5 + wash.trim * 0.5
         if style.loss in ("bald", "thinning"):
             top = min(top, 0.14)
-        sides = np.clip((0.15 - root[:, 1]) / 0.9, 0.15, 1)
-        arc = np.maximum(top * (0.7 if tight else 1.0) * sides * (1 + 0.15 * noise), 0.035).astype(np.float32)
+        sides = np.clip((0.15 - root[:, 1]) / 0.9, 0.3, 1)
+        arc = np.maximum(top * (0.7 if tight else 1.0) * sides * (1 + 0.15 * noise), 0.055).astype(np.float32)
     elif tight:
         arc = np.float32({"bob": 0.42, "medium": 0.62, "long": 0.85}[style.length] + wash.trim) * (1 + 0.08 * noise)
     else:
-        low = {"bob": 0.70 + 0.35 * style.reach, "medium": 1.20 + 0.45 * style.reach, "long": 1.95 + 0.8 * style.reach}[style.length]
+        low = {"bob": 0.70 + 0.35 * style.reach, "medium": 1.20 + 0.45 * style.reach, "long": 1.95 + 0.8 * style.reach}[
+            style.length
+        ]
         cut = np.float32(low + wash.trim) + layered * noise
     if style.bangs == "full":
         arc = np.where(fringe, 1.2, arc)
-        cut = np.where(fringe, -0.26 + 0.05 * np.clip(wash.restyle, -1, 1.5) + 0.035 * noise + 0.5 * np.square(root[:, 0]), cut)
+        cut = np.where(
+            fringe, -0.26 + 0.05 * np.clip(wash.restyle, -1, 1.5) + 0.035 * noise + 0.5 * np.square(root[:, 0]), cut
+        )
     elif style.bangs == "side":
         arc = np.where(fringe, np.minimum(np.maximum(arc, 0.75), 0.95 + 0.08 * noise), arc)
     return arc.astype(np.float32), cut.astype(np.float32)
@@ -91,7 +103,7 @@ def _part(style: HairStyle, wash: Wash) -> float:
     return {"left": 0.26, "middle": 0.0, "right": -0.26, "none": 0.0}[style.parting] + 0.03 * wash.restyle
 
 
-def _flow(style: HairStyle, part: Array, root: Array, point: Array, normal: Array, fringe: NDArray[np.bool_]) -> Array:
+def _flow(style: HairStyle, part: Array, root: Array, point: Array, normal: Array, fringe: Array) -> Array:
     """Direction (G, 3) in which the style is combed at `point`, before it is laid onto the scalp."""
     side = np.where(root[:, 0] > part, 1.0, -1.0).astype(np.float32)
     up = np.clip(-normal[:, 1], 0, 1)
@@ -104,7 +116,7 @@ def _flow(style: HairStyle, part: Array, root: Array, point: Array, normal: Arra
     elif style.length == "short" and style.reach > 0.45:
         sweep = np.float32((style.tuck - 0.5) * 2)
         flow[:, 0] = sweep * up * 1.2 + 0.2 * point[:, 0]
-        flow[:, 1] = 0.9 - 1.3 * up
+        flow[:, 1] = 0.9 - 1.05 * up
         flow[:, 2] = 0.55 * up - 0.5 * behind
     else:
         flow[:, 0] = 0.5 * point[:, 0] * up
@@ -121,16 +133,17 @@ def _flow(style: HairStyle, part: Array, root: Array, point: Array, normal: Arra
 
 
 def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, count: int) -> Guides:
-    """Guides of the person's style on the session's wash; `down` is the picture's downward direction in the head's frame."""
+    """Guides of the person's style on the session's wash; `down` is the picture's downward direction in the head's
+    frame."""
     style, rng = person.hair, stream(wash.seed, 51)
     root, degrees = _roots(style, head, rng, count)
     n = len(root)
     fringe = (root[:, 1] < -0.5) & (root[:, 2] > 0.12) & (degrees < 62) & (style.bangs != "none")
     arc, cut = _reach(style, wash, rng, root, fringe)
     layer = rng.random(n).astype(np.float32)
-    part = (_part(style, wash) + rng.normal(0, 0.03, n)).astype(np.float32)
+    part = (_part(style, wash) + rng.normal(0, 0.045, n)).astype(np.float32)
     tight, curly = style.curl == "tightly curly", style.curl == "curly"
-    body_of_curl = {"straight": 0.075, "wavy": 0.11, "curly": 0.20, "tightly curly": 0.10}[style.curl]
+    body_of_curl = {"straight": 0.075, "wavy": 0.11, "curly": 0.15, "tightly curly": 0.10}[style.curl]
     strand = {"thin": 0.7, "normal": 1.0, "thick": 1.25}[style.strand]
     hover = (0.015 + layer * body_of_curl * (0.5 + 0.8 * style.volume) * wash.volume * strand).astype(np.float32)
     hover = np.minimum(hover, 0.02 + 0.5 * arc)
@@ -142,13 +155,15 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
     wander = rng.normal(0, 0.30 if tight else (0.06 if curly else 0.035), (n, 3)).astype(np.float32)
 
     longest = float(min(arc.max(), 4.0)) if n else 1.0
-    step = np.float32(min(longest, max(float(cut.max()) + 1.6, 0.3)) / _STEPS if n and cut.max() < 5 else longest / _STEPS)
+    step = np.float32(
+        min(longest, max(float(cut.max()) + 1.6, 0.3)) / _STEPS if n and cut.max() < 5 else longest / _STEPS
+    )
     point, path = root.copy(), [root]
     turn = np.float32(np.clip(step / 0.05, 0.6, 2.5))  # bending is per length, not per step
-    normal = head.outward(*(np.ascontiguousarray(c[:, None]) for c in root.T), detail=False)[:, 0]
+    normal = head.outward(*_columns(root), detail=False)[:, 0]
     heading = _unit(normal * 0.5 + _unit(_flow(style, part, root, point, normal, fringe)))
     for k in range(_STEPS):
-        columns = [np.ascontiguousarray(c[:, None]) for c in point.T]
+        columns = _columns(point)
         normal = head.outward(*columns, detail=False)[:, 0]
         gap = head.distance(*columns)[:, 0]
         lying = np.exp(-np.square(np.maximum(gap - hover, 0) / 0.13))[:, None]
@@ -166,18 +181,22 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
         face = (point[:, 2] > 0.1) & (point[:, 1] > -0.60) & ~fringe & (side * point[:, 0] < clear)
         point[:, 0] += np.where(face, 0.45 * (side * clear - point[:, 0]), 0)
         heading[:, 0] += np.where(face, side * 0.3, 0)
-        columns = [np.ascontiguousarray(c[:, None]) for c in point.T]
+        columns = _columns(point)
         inside = np.maximum(hover * min(1.0, (k + 1) / 4) - head.distance(*columns)[:, 0], 0)
         point += normal * np.minimum(inside, 0.25)[:, None]
         low = point[:, 1] > 1.1
         if low.any():
             z, floor = point[low, 2], body.front_z(point[low, 0], point[low, 1]) + 0.03 + 0.5 * hover[low]
-            point[low, 2] = np.where(ahead[low], np.maximum(z, np.minimum(floor, z + 0.12)), np.minimum(z, np.maximum(-0.5 - hover[low], z - 0.12)))
+            point[low, 2] = np.where(
+                ahead[low],
+                np.maximum(z, np.minimum(floor, z + 0.12)),
+                np.minimum(z, np.maximum(-0.5 - hover[low], z - 0.12)),
+            )
         path.append(point)
     return _trim(np.stack(path, 1), arc, cut, step, layer, fringe)
 
 
-def _trim(path: Array, arc: Array, cut: Array, step: np.float32, layer: Array, fringe: NDArray[np.bool_]) -> Guides:
+def _trim(path: Array, arc: Array, cut: Array, step: np.float32, layer: Array, fringe: Array) -> Guides:
     """Cut each guide at its arc or height and spread its points evenly again."""
     n, p, _ = path.shape
     below = path[:, :, 1] > cut[:, None]

@@ -1,7 +1,7 @@
 """From guides to strands: copies in locks, with curl, frizz and stray hairs.
 
-Curl is a helix about the guide whose phase belongs to the lock and jitters from strand to strand: equal phases would give ribbons, free phases
-a fog, and it is the ratio of the two that separates curly from frizzy.
+Curl is a helix about the guide whose phase belongs to the lock and jitters from strand to strand: equal phases would
+give ribbons, free phases a fog, and it is the ratio of the two that separates curly from frizzy.
 """
 
 from __future__ import annotations
@@ -9,27 +9,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.hair_growth import Array, Guides
-from visage.synthetic.noise import stream
+from visage.synthetic.hair_growth import Guides
+from visage.synthetic.noise import Array, smoothstep, stream
 from visage.synthetic.people import Person
 from visage.synthetic.sessions import Wash
 
 # radius and pitch of the helix (units), phase jitter between strands of a lock (radians), points per turn
-_CURL = {"straight": (0.004, 0.60, 0.8, 6), "wavy": (0.035, 0.40, 0.55, 9), "curly": (0.052, 0.22, 0.75, 9), "tightly curly": (0.030, 0.085, 1.6, 6)}
+_CURL = {
+    "straight": (0.004, 0.60, 0.8, 6),
+    "wavy": (0.035, 0.40, 0.55, 9),
+    "curly": (0.052, 0.22, 0.75, 9),
+    "tightly curly": (0.030, 0.085, 1.6, 6),
+}
 
-_CLUMP = {"straight": 0.4, "wavy": 0.6, "curly": 0.75, "tightly curly": 0.0}  # how far locks may draw together at the tips
+_CLUMP = {
+    "straight": 0.4,
+    "wavy": 0.6,
+    "curly": 0.75,
+    "tightly curly": 0.0,
+}  # how far locks may draw together at the tips
 
 
 @dataclass(frozen=True)
 class Strands:
-    """`path` (N, P, 3) in the head's frame, `layer`, `tint`, `stray` (N,): depth in the hair 0..1, colour noise, True for flyaways."""
+    """`path` (N, P, 3) in the head's frame, `layer`, `tint`, `stray` (N,): depth in the hair 0..1, colour noise, True
+    for flyaways."""
 
     path: Array
     layer: Array
     tint: Array
-    stray: NDArray[np.bool_]
+    stray: Array
 
 
 def _resample(path: Array, points: int) -> Array:
@@ -52,15 +62,17 @@ def _frame(path: Array) -> tuple[Array, Array]:
 
 
 def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) -> Strands:
-    """About `count` strands around the guides (none where there are no guides), with points enough for a picture of `detail` pixels."""
+    """About `count` strands around the guides (none where there are no guides), with points enough for a picture of
+    `detail` pixels."""
     style, rng = person.hair, stream(wash.seed, 52)
     radius, pitch, jitter, per_turn = _CURL[style.curl]
     n = len(guides.path)
     if n == 0:
-        return Strands(np.zeros((0, 2, 3), np.float32), *(np.zeros(0, np.float32),) * 2, np.zeros(0, bool))
+        none = np.zeros(0, np.float32)
+        return Strands(np.zeros((0, 2, 3), np.float32), none, none, none > 0)
     longest = float(np.quantile(guides.length, 0.9))
-    points = int(np.clip(longest / pitch * per_turn, 9, 40 + detail / 6)) // 3 * 3 + 1
-    pitch = max(pitch, 6 * longest / points)  # never fewer than six points to a turn
+    points = int(np.clip(longest / pitch * per_turn, 13, 28 + detail / 5.3)) // 3 * 3 + 1
+    pitch = max(pitch, 7 * longest / points)  # never fewer than seven points to a turn
     path = _resample(guides.path, points)
     away, side = _frame(path)
     copies = max(1, round(count / n))
@@ -74,7 +86,7 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     gap = np.float32(0.62 / np.sqrt(n / 6.0) + 0.012)
     angle, radial = rng.uniform(0, 2 * np.pi, total), np.sqrt(rng.random(total))
     clump = np.clip(style.clump * _CLUMP[style.curl] - 0.2 * wash.frizz, 0.0, 0.75)
-    fan = 1.3 if style.curl == "tightly curly" else 0.35 * wash.frizz
+    fan = 1.3 if style.curl == "tightly curly" else 0.35 * wash.frizz + 0.3 * (style.length == "short")
     draw = (1 - clump * along**0.8) + fan * along
     across = (radial * np.cos(angle) * gap).astype(np.float32)[:, None] * draw
     out = (radial * np.sin(angle) * gap * 0.6).astype(np.float32)[:, None] * draw * np.minimum(along * 5, 1)
@@ -82,22 +94,32 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     phase_lock = rng.uniform(0, 2 * np.pi, n)[owner] + rng.normal(0, jitter * (0.7 + 0.6 * wash.frizz), total)
     turns = (2 * np.pi / pitch * rng.uniform(0.8, 1.25, n)[owner] * rng.normal(1, 0.03, total))[:, None]
     phase = (turns * run + phase_lock[:, None]).astype(np.float32)
-    size = (radius * rng.uniform(0.7, 1.3, n)[owner])[:, None] * np.minimum(run / (0.12 if style.curl == "tightly curly" else 0.3), 1)
+    size = (radius * rng.uniform(0.7, 1.3, n)[owner])[:, None] * np.minimum(
+        run / (0.12 if style.curl == "tightly curly" else 0.3), 1
+    )
     size = (size * (0.85 + 0.3 * wash.restyle * 0.2)).astype(np.float32)
     flat = 0.45 if style.curl in ("straight", "wavy") else 0.9
     across = across + size * np.sin(phase)
     out = out + size * flat * np.cos(phase)
 
     # Frizz: a slow random walk of each strand; flyaways get a large one.
-    stray = rng.random(total) < 0.012 + 0.03 * wash.flyaways
+    stray = rng.random(total) < 0.006 + 0.018 * wash.flyaways
     knots = rng.normal(0, 1, (2, total, 5)).astype(np.float32)
     at = np.linspace(0, 3.999, points)
     low, t = at.astype(int), (at - at.astype(int)).astype(np.float32)
     walk = knots[..., low] * (1 - t) + knots[..., low + 1] * t
-    amount = (0.006 + 0.014 * wash.frizz + np.where(stray, 0.05 + 0.06 * wash.flyaways, 0)).astype(np.float32)[:, None] * np.minimum(length / 0.5, 1) * np.minimum(run / 0.25, 1)
+    amount = (
+        (0.006 + 0.014 * wash.frizz + np.where(stray, 0.05 + 0.06 * wash.flyaways, 0)).astype(np.float32)[:, None]
+        * np.minimum(length / 0.5, 1)
+        * np.minimum(run / 0.25, 1)
+    )
     across = across + walk[0] * amount
     out = out + walk[1] * amount + np.where(stray, 0.03, 0).astype(np.float32)[:, None] * along
     grown = path[owner] + away[owner] * out[..., None] + side[owner] * across[..., None]
     layer = np.clip(guides.layer[owner] + 0.35 * rng.normal(0, 1, total) * 0.5, 0, 1).astype(np.float32)
     tint = (0.4 * rng.normal(0, 1, n)[owner] + 0.8 * rng.normal(0, 1, total)).astype(np.float32)
+    if style.loss == "thinning":
+        bare = smoothstep(-0.35, -0.75, guides.path[owner, 0, 1])
+        kept = rng.random(total) > 0.72 * bare
+        grown, layer, tint, stray = grown[kept], layer[kept], tint[kept], stray[kept]
     return Strands(grown.astype(np.float32), layer, tint, stray)

@@ -1,7 +1,7 @@
 """The head in the picture: traced, lit and coloured skin with ears, ready to be composited.
 
-Shadows that the face casts on itself (nose, brow, lip, chin) are marched over the height of its own front at about a third of the resolution: they are soft
-anyway, and that makes them nearly free.
+Shadows that the face casts on itself (nose, brow, lip, chin) are marched over the height of its own front at about a
+third of the resolution: they are soft anyway, and that makes them nearly free.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visage.synthetic.eyes import paint_eyes
 from visage.synthetic.face_shape import cavity, mouth_of
 from visage.synthetic.light import Light, shade
-from visage.synthetic.noise import Plane, smoothstep
+from visage.synthetic.noise import Array, Plane, blur, smoothstep
 from visage.synthetic.people import Person
 from visage.synthetic.pose import Canvas, Pose
 from visage.synthetic.sessions import View
@@ -25,23 +24,27 @@ from visage.synthetic.solid import Solid
 
 @dataclass(frozen=True)
 class Layer:
-    """A lit layer over `box`: linear `colour` (HxWx3, not premultiplied), `cover` (HxW 0..1), `depth` (camera z), `skin` (HxW 0..1 share that is
-    skin), `receive` (HxW 0..1, how much of the colour the key light made: what a shadow may take away)."""
+    """A lit layer over `box`: linear `colour` (HxWx3, not premultiplied), `cover` (HxW 0..1), `depth` (camera z),
+    `skin` (HxW 0..1 share that is skin), `receive` (HxW 0..1, how much of the colour the key light made: what a
+    shadow may take away)."""
 
     box: tuple[int, int, int, int]
-    colour: NDArray[np.float32]
+    colour: Array
     cover: Plane
     depth: Plane
     skin: Plane
     receive: Plane
 
 
-def cast_shadow(solid: Solid, toward: NDArray[np.float32], softness: float) -> tuple[Canvas, Plane]:
-    """How much of the key reaches each point of the front (HxW, 1 lit): `toward` is the light's direction in the solid's frame."""
+def cast_shadow(solid: Solid, toward: Array, softness: float) -> tuple[Canvas, Plane]:
+    """How much of the key reaches each point of the front (HxW, 1 lit): `toward` is the light's direction in the
+    solid's frame."""
     full = solid.canvas
     canvas = Canvas(full.x0, full.y0, full.x1, full.y1, min(full.per_unit, 48.0))
     relief = cv2.resize(solid.relief, canvas.shape[::-1], interpolation=cv2.INTER_AREA)
-    rows = np.interp(canvas.ys[:, 0], np.linspace(solid.top, solid.bottom, len(solid.width)), np.arange(len(solid.width))).astype(int)
+    rows = np.interp(
+        canvas.ys[:, 0], np.linspace(solid.top, solid.bottom, len(solid.width)), np.arange(len(solid.width))
+    ).astype(int)
     w, f = solid.width[rows][:, None], solid.front[rows][:, None]
     height = f * np.sqrt(np.maximum(1 - np.square(canvas.xs / w), 0)) + relief
     lit = np.zeros(canvas.shape, np.float32)
@@ -51,7 +54,7 @@ def cast_shadow(solid: Solid, toward: NDArray[np.float32], softness: float) -> t
         t = np.float32(reach / lateral)
         above = canvas.sample(height, x + toward[0] * t, y + toward[1] * t) - height - np.float32(toward[2] * t + 0.012)
         np.maximum(lit, above / np.float32(softness * t + 0.02), out=lit)
-    return canvas, cv2.GaussianBlur(1 - np.clip(lit, 0, 1), (0, 0), 0.012 * canvas.per_unit + 0.4)
+    return canvas, blur(1 - np.clip(lit, 0, 1), 0.012 * canvas.per_unit + 0.4)
 
 
 def _ears(person: Person, head: Solid, pose: Pose, light: Light, base: Layer) -> None:
@@ -62,7 +65,9 @@ def _ears(person: Person, head: Solid, pose: Pose, light: Light, base: Layer) ->
         attach = np.interp(ear_y, np.linspace(head.top, head.bottom, len(head.width)), head.width)
         centre = np.array((side * (attach + 0.035), ear_y, -0.13), np.float32)
         tilt = side * s.ear_out
-        axes = np.array(((np.cos(tilt), 0, np.sin(tilt)), (0.0, 1.0, 0.0), (-np.sin(tilt), 0, np.cos(tilt))), np.float32)
+        axes = np.array(
+            ((np.cos(tilt), 0, np.sin(tilt)), (0.0, 1.0, 0.0), (-np.sin(tilt), 0, np.cos(tilt))), np.float32
+        )
         radii = np.array((0.075, s.ear, 0.17), np.float32)
         corners = centre + np.array([(i, j, k) for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)], np.float32) * 0.36
         box = pose.bounds(corners)
@@ -83,10 +88,16 @@ def _ears(person: Person, head: Solid, pose: Pose, light: Light, base: Layer) ->
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-6
         rim = np.sqrt(np.square(hit[..., 1]) + np.square(hit[..., 2] + 0.05))
         lobe = smoothstep(0.45, 0.75, hit[..., 1])
-        folds = 1 - 0.50 * np.exp(-np.square((rim - 0.62) / 0.13)) * (1 - lobe) - 0.40 * np.exp(-np.square((rim - 0.12) / 0.22))
+        folds = (
+            1
+            - 0.50 * np.exp(-np.square((rim - 0.62) / 0.13)) * (1 - lobe)
+            - 0.40 * np.exp(-np.square((rim - 0.12) / 0.22))
+        )
         normal[..., 1] += 0.5 * np.sin(rim * 7) * hit[..., 1]
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-6
-        irradiance, specular = shade(light, normal, np.clip(folds, 0.2, 1), np.clip(folds + 0.15, 0.2, 1), wrap=(0.45, 0.2, 0.12))
+        irradiance, specular = shade(
+            light, normal, np.clip(folds, 0.2, 1), np.clip(folds + 0.15, 0.2, 1), wrap=(0.45, 0.2, 0.12)
+        )
         colour = irradiance * skin_colour(person) * np.array((1.03, 0.90, 0.88), np.float32) + specular * 0.03
         rows, cols = slice(y0 - by0, y1 - by0), slice(x0 - bx0, x1 - bx0)
         edge = np.clip(0.5 + disc / np.maximum(np.abs(qb) * 2, 0.3) * pose.scale * 0.25, 0, 1)
@@ -108,7 +119,9 @@ def draw_head(person: Person, view: View, light: Light, head: Solid, pose: Pose)
     toward = np.asarray(light.key_dir, np.float32) @ pose.rotation
     shadow_canvas, lit = cast_shadow(head, toward, light.softness * 6 + 0.15)
 
-    reach = np.array([(x, y, z) for x in (-1.05, 1.05) for y in (head.top, head.bottom) for z in (-0.8, 1.15)], np.float32)
+    reach = np.array(
+        [(x, y, z) for x in (-1.05, 1.05) for y in (head.top, head.bottom) for z in (-0.8, 1.15)], np.float32
+    )
     box = pose.bounds(reach)
     seen = head.trace(pose, box, 1.6)
     x, y, z = seen.point
@@ -116,7 +129,12 @@ def draw_head(person: Person, view: View, light: Light, head: Solid, pose: Pose)
     cover_map = np.dstack((cavity(head.relief, canvas.per_unit), opening, glint, coat.gloss))
     maps = canvas.sample(cover_map, x, y)
     albedo = canvas.sample(coat.albedo, x, y)
-    slope = np.dstack((cv2.Sobel(coat.bump, cv2.CV_32F, 1, 0, scale=canvas.per_unit / 8), cv2.Sobel(coat.bump, cv2.CV_32F, 0, 1, scale=canvas.per_unit / 8)))
+    slope = np.dstack(
+        (
+            cv2.Sobel(coat.bump, cv2.CV_32F, 1, 0, scale=canvas.per_unit / 8),
+            cv2.Sobel(coat.bump, cv2.CV_32F, 0, 1, scale=canvas.per_unit / 8),
+        )
+    )
     tilt = canvas.sample(slope, x, y)
     normal = seen.normal.copy()
     normal[..., :2] -= tilt * np.clip(normal[..., 2:], 0, 1)
@@ -126,7 +144,7 @@ def draw_head(person: Person, view: View, light: Light, head: Solid, pose: Pose)
     shadow = 1 + (shadow_canvas.sample(lit, x, y) - 1) * front
     irradiance, specular = shade(light, normal, occlusion, shadow * (0.55 + 0.45 * occlusion))
     eye = maps[..., 1:2]
-    mean = cv2.GaussianBlur(irradiance, (0, 0), 0.05 * pose.scale)
+    mean = blur(irradiance, 0.05 * pose.scale)
     irradiance += (0.9 * mean - irradiance) * eye * np.float32(0.6)
     key = np.asarray(light.key, np.float32)
     colour = irradiance * albedo + specular * (0.055 * maps[..., 3] * (1 - eye[..., 0]))[..., None]
@@ -137,6 +155,13 @@ def draw_head(person: Person, view: View, light: Light, head: Solid, pose: Pose)
     lamp = np.clip(normal @ np.asarray(light.key_dir, np.float32) + 0.2, 0, 1) * shadow
     ambient = float(np.mean(light.sky)) + 0.2
     receive = lamp * float(np.mean(light.key)) / (lamp * float(np.mean(light.key)) + ambient)
-    layer = Layer(box, colour, seen.coverage.copy(), seen.depth.copy(), (1 - (eye[..., 0] > 0.5)).astype(np.float32), receive.astype(np.float32))
+    layer = Layer(
+        box,
+        colour,
+        seen.coverage.copy(),
+        seen.depth.copy(),
+        (1 - (eye[..., 0] > 0.5)).astype(np.float32),
+        receive.astype(np.float32),
+    )
     _ears(person, head, pose, light, layer)
     return layer

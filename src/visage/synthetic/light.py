@@ -1,7 +1,7 @@
 """Light of a session and the shading of surfaces under it.
 
-Everything is linear light; subsurface scattering is a per-channel wrap (red reaches round the terminator further than blue), which costs three
-multiplies and gives skin its warm shadow edge.
+Everything is linear light; subsurface scattering is a per-channel wrap (red reaches round the terminator further than
+blue), which costs three multiplies and gives skin its warm shadow edge.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.noise import Plane
+from visage.synthetic.noise import Array, Plane
 
 Vec = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Light:
-    """Directions are unit vectors to the light in the camera's frame (x right, y down, z to the viewer); colours are linear RGB."""
+    """Directions are unit vectors to the light in the camera's frame (x right, y down, z to the viewer); colours are
+    linear RGB."""
 
     key_dir: Vec
     key: Vec
@@ -33,7 +33,8 @@ class Light:
 
 
 def direction(azimuth: float, elevation: float) -> Vec:
-    """Unit vector to a light, radians: azimuth 0 is the camera's side and grows to image right, elevation grows upwards."""
+    """Unit vector to a light, radians: azimuth 0 is the camera's side and grows to image right, elevation grows
+    upwards."""
     c = np.cos(elevation)
     return float(c * np.sin(azimuth)), float(-np.sin(elevation)), float(c * np.cos(azimuth))
 
@@ -44,7 +45,8 @@ def temperature(warmth: float, strength: float) -> Vec:
 
 
 def sample_light(rng: np.random.Generator) -> Light:
-    """Light of one session: key with direction, colour and hardness, a fill, often a rim or back light, sky and ground bounce."""
+    """Light of one session: key with direction, colour and hardness, a fill, often a rim or back light, sky and
+    ground bounce."""
     azimuth = float(rng.uniform(-1.25, 1.25))
     warmth = float(np.clip(rng.normal(0.1, 0.5), -1, 1))
     contrast = float(rng.uniform(0.15, 1.0))
@@ -56,7 +58,8 @@ def sample_light(rng: np.random.Generator) -> Light:
     mean = ambient * 0.8 + key * 0.55
     return Light(
         direction(azimuth, float(rng.uniform(-0.05, 1.0))), temperature(warmth, key),
-        direction(-0.7 * np.sign(azimuth) + 0.3 * rng.normal(), 0.2), temperature(float(rng.normal(0, 0.4)), 0.22 * float(rng.random())),
+        direction(-0.7 * np.sign(azimuth) + 0.3 * rng.normal(), 0.2), temperature(float(rng.normal(0, 0.4)),
+        0.22 * float(rng.random())),
         direction(float(rng.choice((-1, 1)) * rng.uniform(1.9, 2.7)), float(rng.uniform(0.0, 0.8))),
         temperature(float(np.clip(rng.normal(0, 0.5), -1, 1)), rim),
         tint, (float(bounce[0]), float(bounce[1]), float(bounce[2])), float(rng.uniform(0.02, 0.12)),
@@ -65,12 +68,17 @@ def sample_light(rng: np.random.Generator) -> Light:
 
 
 def shade(
-    light: Light, normal: NDArray[np.float32], occlusion: Plane, shadow: Plane, wrap: Vec = (0.30, 0.16, 0.10), gloss: float = 28.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    light: Light,
+    normal: Array,
+    occlusion: Plane,
+    shadow: Plane,
+    wrap: Vec = (0.30, 0.16, 0.10),
+    gloss: float = 28.0,
+) -> tuple[Array, Array]:
     """Irradiance and specular reflection, HxWx3 float32 each, of a surface with camera-frame unit `normal` (HxWx3).
 
-    `occlusion` (HxW, 1 open .. 0 closed) dims sky and ground, `shadow` (HxW, 1 lit .. 0 shadowed) the key alone. The specular lobe is
-    Blinn-Phong of exponent `gloss`, viewer at infinity, to be scaled by the material.
+    `occlusion` (HxW, 1 open .. 0 closed) dims sky and ground, `shadow` (HxW, 1 lit .. 0 shadowed) the key alone. The
+    specular lobe is Blinn-Phong of exponent `gloss`, viewer at infinity, to be scaled by the material.
     """
     nx, ny, nz = normal[..., 0], normal[..., 1], normal[..., 2]
     up = (0.5 - 0.5 * ny) * occlusion

@@ -1,7 +1,7 @@
 """A portrait from (person, session, view): picture, hair mask and alpha, skin mask, face box, landmarks.
 
-The bald twin is the same call without the hair and its shadows; every random stream is keyed by what it belongs to and none is shared,
-so leaving hair out moves nothing else.
+The bald twin is the same call without the hair and its shadows; every random stream is keyed by what it belongs to
+and none is shared, so leaving hair out moves nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visage.synthetic.background import draw_background
 from visage.synthetic.body import build_body, draw_body
@@ -22,13 +21,23 @@ from visage.synthetic.hair_growth import grow
 from visage.synthetic.hair_strands import spread
 from visage.synthetic.head import Layer, draw_head
 from visage.synthetic.light import Light
-from visage.synthetic.noise import Plane
+from visage.synthetic.noise import Array, Plane, blur
 from visage.synthetic.people import Person, sample_person
 from visage.synthetic.pose import Pose, euler
 from visage.synthetic.sessions import Session, View, sample_session, sample_view
 from visage.synthetic.solid import Solid
 
-__all__ = ["RENDERER_VERSION", "Person", "Portrait", "Session", "View", "render", "sample_person", "sample_session", "sample_view"]
+__all__ = [
+    "RENDERER_VERSION",
+    "Person",
+    "Portrait",
+    "Session",
+    "View",
+    "render",
+    "sample_person",
+    "sample_session",
+    "sample_view",
+]
 
 RENDERER_VERSION = 1  # raise it whenever any picture changes: it enters the keys of everything made from pictures
 
@@ -37,18 +46,19 @@ RENDERER_VERSION = 1  # raise it whenever any picture changes: it enters the key
 class Portrait:
     """One picture with its exact labels.
 
-    image: HxWx3 uint8 RGB. hair_mask: HxW uint8 {0,1}, exactly hair_alpha >= 128. hair_alpha: HxW uint8, share of the pixel that hair covers
-    (brows and beard are not hair). skin_mask: HxW uint8 {0,1}, visible skin of face, ears and neck (lips, brows and beard included; eye openings,
-    glasses frames and clothes not). face_box: x0, y0, x1, y1 pixels, temples to temples and upper forehead to chin, may leave the picture.
-    landmarks: 5x2 float32 pixels (x, y): right eye, left eye, nose tip, right and left mouth corner, the person's right (image left) first.
+    image: HxWx3 uint8 RGB. hair_mask: HxW uint8 {0,1}, exactly hair_alpha >= 128. hair_alpha: HxW uint8, share of the
+    pixel that hair covers (brows and beard are not hair). skin_mask: HxW uint8 {0,1}, visible skin of face, ears and
+    neck (lips, brows and beard included; eye openings, glasses frames and clothes not). face_box: x0, y0, x1, y1
+    pixels, temples to temples and upper forehead to chin, may leave the picture. landmarks: 5x2 float32 pixels (x,
+    y): right eye, left eye, nose tip, right and left mouth corner, the person's right (image left) first.
     """
 
-    image: NDArray[np.uint8]
-    hair_mask: NDArray[np.uint8]
-    hair_alpha: NDArray[np.uint8]
-    skin_mask: NDArray[np.uint8]
+    image: Array
+    hair_mask: Array
+    hair_alpha: Array
+    skin_mask: Array
     face_box: tuple[float, float, float, float]
-    landmarks: NDArray[np.float32]
+    landmarks: Array
     attributes: dict[str, str | float | int]
 
 
@@ -66,29 +76,38 @@ def _poses(session: Session, view: View, work: int) -> tuple[Pose, Pose]:
     return head, body
 
 
-def _over(image: NDArray[np.float32], colour: NDArray[np.float32], cover: Plane) -> None:
+def _over(image: Array, colour: Array, cover: Plane) -> None:
     image += (colour - image) * cover[..., None]
 
 
-def _shaded(layer: Layer, hair: Hair, light: Light, pose: Pose) -> NDArray[np.float32]:
+def _cover(image: Array, hair: Array) -> None:
+    image *= 1 - hair[..., 3:]
+    image += hair[..., :3]
+
+
+def _shaded(layer: Layer, hair: Hair, light: Light, pose: Pose) -> Array:
     """The layer's colour under the shadow and occlusion of the hair in front of it."""
     cover = hair.before[..., 3]
     size = pose.size
     lx, ly, lz = light.key_dir
     reach = 0.10 * pose.scale / max(lz + 0.5, 0.5)
     move = np.array(((1, 0, -lx * reach), (0, 1, -ly * reach)), np.float32)
-    cast = cv2.warpAffine(cv2.GaussianBlur(cover, (0, 0), (0.02 + 0.35 * light.softness) * pose.scale + 0.3), move, (size, size))
-    near = cv2.GaussianBlur(cover, (0, 0), 0.06 * pose.scale + 0.3)
+    cast = cv2.warpAffine(blur(cover, (0.02 + 0.35 * light.softness) * pose.scale + 0.3), move, (size, size))
+    near = blur(cover, 0.06 * pose.scale + 0.3)
     x0, y0, x1, y1 = layer.box
-    dim = layer.receive * cast[y0:y1, x0:x1] * np.float32(0.85) + (1 - layer.receive) * near[y0:y1, x0:x1] * np.float32(0.45)
+    dim = layer.receive * cast[y0:y1, x0:x1] * np.float32(0.85) + (1 - layer.receive) * near[y0:y1, x0:x1] * np.float32(
+        0.45
+    )
     return layer.colour * (1 - dim)[..., None]
 
 
-def _labels(person: Person, view: View, head: Solid, pose: Pose) -> tuple[tuple[float, float, float, float], NDArray[np.float32]]:
+def _labels(person: Person, view: View, head: Solid, pose: Pose) -> tuple[tuple[float, float, float, float], Array]:
     """Face box and landmarks in working pixels."""
     s, mouth = person.shape, mouth_of(person, view)
     corner = float(mouth.line(np.ones(1, np.float32))[0])
-    flat = np.array(((-s.eye_x, 0), (s.eye_x, 0), (0, s.nose_y), (-mouth.half, corner), (mouth.half, corner)), np.float32)
+    flat = np.array(
+        ((-s.eye_x, 0), (s.eye_x, 0), (0, s.nose_y), (-mouth.half, corner), (mouth.half, corner)), np.float32
+    )
     z = head.front_z(flat[:, 0], flat[:, 1])
     points, _ = pose.project(np.column_stack((flat, z)))
     ys = np.linspace(-0.62, head.bottom - 0.02, 24)
@@ -100,7 +119,8 @@ def _labels(person: Person, view: View, head: Solid, pose: Pose) -> tuple[tuple[
 
 
 def render(person: Person, session: Session, view: View, size: int, *, bald: bool = False) -> Portrait:
-    """Draw one picture of `size` x `size` pixels (>= 32). `bald` leaves out scalp hair and its shadows and nothing else."""
+    """Draw one picture of `size` x `size` pixels (>= 32). `bald` leaves out scalp hair and its shadows and nothing
+    else."""
     if size < 32:
         raise ValueError(f"size is {size}; a portrait needs at least 32 pixels")
     work = _working_size(size)
@@ -115,7 +135,7 @@ def render(person: Person, session: Session, view: View, size: int, *, bald: boo
     layers = (body_layer, head_layer)
     covers = [np.zeros((work, work), np.float32) for _ in layers]
     depth = np.full((work, work), -9, np.float32)
-    for layer, cover in zip(layers, covers):
+    for layer, cover in zip(layers, covers, strict=True):
         x0, y0, x1, y1 = layer.box
         cover[y0:y1, x0:x1] = layer.cover
         depth[y0:y1, x0:x1] = np.maximum(depth[y0:y1, x0:x1], layer.depth)
@@ -127,7 +147,7 @@ def render(person: Person, session: Session, view: View, size: int, *, bald: boo
         guides = grow(person, session.wash, head, body, down, 900)
         strands = spread(person, session.wash, guides, strand_count(person, work), work)
         hair = draw_hair(person, session.wash, light, strands, pose, depth)
-        _over(image, hair.behind[..., :3], hair.behind[..., 3])
+        _cover(image, hair.behind)
     skin = np.zeros((work, work), np.float32)
     for layer in layers:
         x0, y0, x1, y1 = layer.box
@@ -135,19 +155,20 @@ def render(person: Person, session: Session, view: View, size: int, *, bald: boo
         _over(part, layer.colour if bald else _shaded(layer, hair, light, pose), layer.cover)
         skin[y0:y1, x0:x1] += (layer.skin - skin[y0:y1, x0:x1]) * layer.cover
     frames = draw_glasses(person, light, head, pose, image)
-    _over(image, hair.before[..., :3], hair.before[..., 3])
+    _cover(image, hair.before)
     alpha = hair.behind[..., 3] * (1 - covers[0]) * (1 - covers[1])
     alpha = hair.before[..., 3] + alpha * (1 - hair.before[..., 3])
     skin *= (1 - hair.before[..., 3]) * (1 - frames)
 
     box, landmarks = _labels(person, view, head, pose)
+    planes = np.dstack((alpha, skin))
     if work != size:
-        alpha = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
-        skin = cv2.resize(skin, (size, size), interpolation=cv2.INTER_AREA)
+        planes = cv2.resize(planes, (size, size), interpolation=cv2.INTER_AREA)
     down_by = size / work
-    soft = np.round(alpha * 255).astype(np.uint8)
+    soft = np.round(planes[..., 0] * 255).astype(np.uint8)
     picture = record(develop(image, session, view, light.exposure, size), session, view)
     return Portrait(
-        picture, (soft >= 128).astype(np.uint8), soft, (skin >= 0.5).astype(np.uint8),
-        (box[0] * down_by, box[1] * down_by, box[2] * down_by, box[3] * down_by), landmarks * np.float32(down_by), person.attributes,
+        picture, (soft >= 128).astype(np.uint8), soft, (planes[..., 1] >= 0.5).astype(np.uint8),
+        (box[0] * down_by, box[1] * down_by, box[2] * down_by, box[3] * down_by), landmarks * np.float32(down_by),
+        person.attributes,
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""What changes between and within capture sessions: light, hair wash, clothes, background; then view, expression, crop, noise.
+"""What changes between and within capture sessions: light, hair wash, clothes, background; then view, expression,
+crop, noise.
 
 A view is drawn from its own stream keyed by all four numbers, so pictures can be made in any order and any process.
 """
@@ -59,7 +60,8 @@ class Session:
 
 @dataclass(frozen=True)
 class View:
-    """One picture. Angles in radians, `scale` in pixels per 10 cm per pixel of picture size, offsets in fractions of the picture."""
+    """One picture. Angles in radians, `scale` in pixels per 10 cm per pixel of picture size, offsets in fractions of
+    the picture."""
 
     picture: int
     yaw: float
@@ -99,24 +101,28 @@ def sample_session(seed: int, person: int, session: int) -> Session:
     )
     return Session(
         session, sample_light(rng), wash, clothes, str(rng.choice(BACKGROUNDS)), int(rng.integers(2**31)),
-        distance=float(rng.uniform(7.0, 18.0)), noise=float(rng.gamma(2.0, 0.004)), jpeg_quality=int(rng.integers(62, 97)),
+        distance=float(rng.uniform(7.0, 18.0)), noise=float(rng.gamma(2.0, 0.004)), jpeg_quality=int(rng.integers(62,
+        97)),
         contrast=float(rng.normal(1.0, 0.08)),
     )  # fmt: skip
 
 
 def sample_view(seed: int, person: int, session: int, picture: int) -> View:
-    """Picture `picture` (>= 0) of a session: yaw to +-25, pitch to +-12 and roll to +-12 degrees, expression, crop, camera."""
+    """Picture `picture` (>= 0) of a session: yaw to +-25, pitch to +-12 and roll to +-12 degrees, expression, crop,
+    camera."""
     rng = stream(seed, 3, person, session, picture)
     degree = np.pi / 180
     smile = float(np.clip(rng.normal(0.25, 0.4), -0.4, 1.0))
     return View(
         picture,
-        yaw=float(np.clip(rng.normal(0, 12), -25, 25) * degree), pitch=float(np.clip(rng.normal(0, 5), -12, 12) * degree),
+        yaw=float(np.clip(rng.normal(0, 12), -25, 25) * degree), pitch=float(np.clip(rng.normal(0, 5), -12,
+        12) * degree),
         roll=float(np.clip(rng.normal(0, 5), -12, 12) * degree), scale=float(rng.uniform(0.20, 0.29)),
         shift=(float(rng.normal(0, 0.025)), float(rng.normal(0, 0.02))), smile=smile,
         mouth_open=float(max(0.0, rng.normal(-0.2, 0.4)) * (0.5 + 0.5 * (smile > 0))), brows=float(rng.normal(0, 0.35)),
         gaze=(float(np.clip(rng.normal(0, 0.3), -0.8, 0.8)), float(np.clip(rng.normal(0, 0.15), -0.4, 0.4))),
-        blink=float(1.0 if rng.random() < 0.03 else np.clip(rng.normal(0, 0.12), -0.2, 0.5)), exposure=float(np.exp(rng.normal(0, 0.06))),
+        blink=float(1.0 if rng.random() < 0.03 else np.clip(rng.normal(0, 0.12), -0.2, 0.5)),
+        exposure=float(np.exp(rng.normal(0, 0.06))),
         blur=float(rng.gamma(2.0, 0.22)), noise=float(rng.uniform(0.7, 1.4)), jpeg_quality=int(rng.integers(-8, 4)),
         seed=int(rng.integers(2**31)),
     )  # fmt: skip

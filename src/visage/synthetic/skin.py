@@ -1,6 +1,7 @@
 """Albedo of the face: skin with its texture, lips and teeth, brows and beard, painted on the head's frontal canvas.
 
-Blotches, pores, freckles and moles come from the person's stream, so they are the same in every session; only the light on them changes.
+Blotches, pores, freckles and moles come from the person's stream, so they are the same in every session; only the
+light on them changes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visage.synthetic.face_shape import Mouth
-from visage.synthetic.noise import Plane, fractal, linear, mix, smoothstep, stream
+from visage.synthetic.noise import Array, Plane, blur, fractal, linear, mix, smoothstep, stream
 from visage.synthetic.people import HAIR_COLOURS, SKIN_TONES, Person
 from visage.synthetic.pose import Canvas
 from visage.synthetic.sessions import View
@@ -20,26 +20,31 @@ from visage.synthetic.sessions import View
 
 @dataclass(frozen=True)
 class Coat:
-    """Paint of the face canvas: linear `albedo` (HxWx3), `gloss` (HxW specular strength), `bump` (HxW fine relief, units)."""
+    """Paint of the face canvas: linear `albedo` (HxWx3), `gloss` (HxW specular strength), `bump` (HxW fine relief,
+    units)."""
 
-    albedo: NDArray[np.float32]
+    albedo: Array
     gloss: Plane
     bump: Plane
 
 
-def skin_colour(person: Person) -> NDArray[np.float32]:
+def skin_colour(person: Person) -> Array:
     """Linear RGB of the person's bare skin."""
     skin = person.skin
     at = np.clip(skin.tone, 0, 1) * (len(SKIN_TONES) - 1)
     base = np.array([np.interp(at, range(len(SKIN_TONES)), [t[c] for t in SKIN_TONES]) for c in range(3)])
-    tint = np.array((1 + 0.03 * skin.redness, 1 + 0.012 * skin.undertone, 1 - 0.05 * skin.undertone - 0.04 * skin.redness))
+    tint = np.array(
+        (1 + 0.03 * skin.redness, 1 + 0.012 * skin.undertone, 1 - 0.05 * skin.undertone - 0.04 * skin.redness)
+    )
     return np.clip(linear(tuple(base)) * tint, 0.01, 0.9).astype(np.float32)
 
 
-def strokes(canvas: Canvas, lines: NDArray[np.float32], thickness: int = 1) -> Plane:
+def strokes(canvas: Canvas, lines: Array, thickness: int = 1) -> Plane:
     """Coverage 0..1 (HxW) of (N, P, 2) polylines in units, anti-aliased at 1/16 pixel."""
     image = np.zeros(canvas.shape, np.uint8)
-    cv2.polylines(image, list(np.round(canvas.pixels(lines) * 16).astype(np.int32)), False, 255, thickness, cv2.LINE_AA, 4)
+    cv2.polylines(
+        image, list(np.round(canvas.pixels(lines) * 16).astype(np.int32)), False, 255, thickness, cv2.LINE_AA, 4
+    )
     return image.astype(np.float32) / 255
 
 
@@ -59,10 +64,14 @@ def paint_face(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Coat
     albedo = np.empty((*canvas.shape, 3), np.float32)
     shade = 1 + np.float32(0.13 * skin.texture) * blotch + np.float32(0.11 * skin.texture) * pores
     albedo[:] = shade[..., None] * colour
-    blood = (0.35 + 0.5 * skin.redness) * (spot(0.40, 0.33, 0.15, 0.13) + 0.8 * spot(0, s.nose_y, 0.12, 0.09) + 0.4 * spot(0, s.chin_y - 0.1, 0.14, 0.1))
+    blood = (0.35 + 0.5 * skin.redness) * (
+        spot(0.40, 0.33, 0.15, 0.13) + 0.8 * spot(0, s.nose_y, 0.12, 0.09) + 0.4 * spot(0, s.chin_y - 0.1, 0.14, 0.1)
+    )
     blood = np.clip(blood * (1 + 0.8 * blotch), 0, 1) * np.float32(1.0 - 0.5 * skin.tone)
     albedo *= 1 - blood[..., None] * np.array((0.02, 0.20, 0.18), np.float32)
-    tired = (0.25 + 0.4 * max(skin.age - 30, 0) / 50) * (spot(s.eye_x * 0.92, 0.10, 0.10, 0.035) + 0.6 * spot(s.eye_x * 0.8, -0.08, 0.10, 0.05))
+    tired = (0.25 + 0.4 * max(skin.age - 30, 0) / 50) * (
+        spot(s.eye_x * 0.92, 0.10, 0.10, 0.035) + 0.6 * spot(s.eye_x * 0.8, -0.08, 0.10, 0.05)
+    )
     albedo *= 1 - tired[..., None] * np.array((0.18, 0.26, 0.22), np.float32)
     if skin.freckles > 0:
         dots = fractal(rng, canvas.shape, (46, 34), 2, 0.7)
@@ -73,9 +82,13 @@ def paint_face(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Coat
         d = np.sqrt(np.square(x[:, cols] - mx) + np.square(y[rows] - my))
         albedo[rows, cols] *= 1 - 0.72 * smoothstep(radius * 1.5, radius * 0.7, d)[..., None]
     if skin.age > 50:
-        stains = smoothstep(0.55, 0.8, fractal(rng, canvas.shape, (14, 11), 3)) * np.float32(0.02 * (skin.age - 50) * 0.5)
+        stains = smoothstep(0.55, 0.8, fractal(rng, canvas.shape, (14, 11), 3)) * np.float32(
+            0.02 * (skin.age - 50) * 0.5
+        )
         albedo *= 1 - stains[..., None] * np.array((0.5, 0.7, 0.8), np.float32)
-    gloss = (0.35 + 0.65 * (spot(0, -0.1, 0.2, 0.5) + spot(0, s.nose_y, 0.09, 0.09) + 0.6 * spot(0.38, 0.22, 0.14, 0.1))) * (0.25 + 0.75 * skin.oil)
+    gloss = (
+        0.35 + 0.65 * (spot(0, -0.1, 0.2, 0.5) + spot(0, s.nose_y, 0.09, 0.09) + 0.6 * spot(0.38, 0.22, 0.14, 0.1))
+    ) * (0.25 + 0.75 * skin.oil)
     gloss = (gloss * (1 + 0.35 * pores)).astype(np.float32)
     _nostrils(albedo, person, canvas)
     _paint_mouth(albedo, gloss, person, mouth, canvas, rng)
@@ -84,18 +97,18 @@ def paint_face(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Coat
     return Coat(albedo, gloss, 0.0035 * skin.texture * pores)
 
 
-def _nostrils(albedo: NDArray[np.float32], person: Person, canvas: Canvas) -> None:
+def _nostrils(albedo: Array, person: Person, canvas: Canvas) -> None:
     s = person.shape
-    cx, cy = s.nose_width * 0.50, s.nose_y + 0.062
+    cx, cy = s.nose_width * 0.47, s.nose_y + 0.070
     rows, cols = canvas.window(-0.25, cy - 0.1, 0.25, cy + 0.1)
     x, y = np.abs(canvas.xs[:, cols]) - cx, canvas.ys[rows] - cy
-    y = y - 0.25 * x
-    hole = smoothstep(1.25, 0.5, np.sqrt(np.square(x / (0.42 * s.nose_width)) + np.square(y / 0.022)))
+    y = y - 0.35 * x
+    hole = smoothstep(1.25, 0.5, np.sqrt(np.square(x / (0.30 * s.nose_width)) + np.square(y / 0.024)))
     albedo[rows, cols] *= 1 - hole[..., None] * np.array((0.66, 0.78, 0.80), np.float32)
 
 
 def _paint_mouth(
-    albedo: NDArray[np.float32], gloss: Plane, person: Person, mouth: Mouth, canvas: Canvas, rng: np.random.Generator
+    albedo: Array, gloss: Plane, person: Person, mouth: Mouth, canvas: Canvas, rng: np.random.Generator
 ) -> None:
     rows, cols = canvas.window(-mouth.half - 0.08, mouth.y - 0.25, mouth.half + 0.08, mouth.y + 0.4)
     x, y = canvas.xs[:, cols], canvas.ys[rows]
@@ -113,8 +126,14 @@ def _paint_mouth(
     pink = pink * (1 + 0.10 * crinkle - 0.18 * (y < line))[..., None]
     strength = np.float32(0.75 if natural else 0.5 + 0.45 * person.skin.lip_tint)
     patch = mix(albedo[rows, cols], pink, lips * strength)
-    cavity = smoothstep(-1, 1, (y - line) / aa) * smoothstep(1, -1, (y - opening) / aa) * inside * (opening - line > 0.004)
-    teeth = smoothstep(0, 2, (y - line) / aa) * smoothstep(1, -1, (y - line - 0.062) / aa) * smoothstep(0.95, 0.55, np.abs(t))
+    cavity = (
+        smoothstep(-1, 1, (y - line) / aa) * smoothstep(1, -1, (y - opening) / aa) * inside * (opening - line > 0.004)
+    )
+    teeth = (
+        smoothstep(0, 2, (y - line) / aa)
+        * smoothstep(1, -1, (y - line - 0.062) / aa)
+        * smoothstep(0.95, 0.55, np.abs(t))
+    )
     gaps = 1 - 0.35 * np.exp(-np.square(((np.abs(x) / 0.052 + 0.5) % 1 - 0.5) / 0.07))
     dark = np.array((0.055, 0.014, 0.012), np.float32)
     enamel = np.array((0.66, 0.60, 0.50), np.float32) * (gaps * (1 - 0.45 * t * t))[..., None]
@@ -124,14 +143,14 @@ def _paint_mouth(
     gloss[rows, cols] = gloss[rows, cols] * (1 - lips) + lips * np.float32(0.9 + 1.2 * person.skin.lip_tint)
 
 
-def hair_tint(person: Person) -> NDArray[np.float32]:
+def hair_tint(person: Person) -> Array:
     """Linear RGB of brows and beard: the hair's colour, a little darker, grey later than the head's."""
     grey = np.float32(0.6 * person.hair.grey)
     name = person.hair.colour if person.hair.colour not in ("grey", "white", "pink brown") else "dark brown"
     return linear(HAIR_COLOURS[name]) * np.float32(0.6) * (1 - grey) + linear((122, 118, 114)) * grey
 
 
-def _paint_brows(albedo: NDArray[np.float32], person: Person, view: View, canvas: Canvas, rng: np.random.Generator) -> None:
+def _paint_brows(albedo: Array, person: Person, view: View, canvas: Canvas, rng: np.random.Generator) -> None:
     s = person.shape
     count = int(60 + 1400 * s.brow_thick)
     u = np.sort(rng.random((2, count)), axis=1).astype(np.float32)
@@ -153,12 +172,12 @@ def _paint_brows(albedo: NDArray[np.float32], person: Person, view: View, canvas
         lines.append(np.stack((px * side, py), -1))
     rows, cols = canvas.window(-0.75, s.brow_y - 0.25, 0.75, s.brow_y + 0.25)
     cover = strokes(canvas, np.concatenate(lines).astype(np.float32))[rows, cols]
-    soft = cv2.GaussianBlur(cover, (0, 0), 0.014 * canvas.per_unit + 0.3)
+    soft = blur(cover, 0.014 * canvas.per_unit + 0.3)
     alpha = np.clip(0.6 * soft + 0.6 * cover, 0, 1) * np.float32(0.92)
     albedo[rows, cols] = mix(albedo[rows, cols], np.broadcast_to(hair_tint(person), (*alpha.shape, 3)), alpha)
 
 
-def _paint_beard(albedo: NDArray[np.float32], person: Person, mouth: Mouth, canvas: Canvas, rng: np.random.Generator) -> None:
+def _paint_beard(albedo: Array, person: Person, mouth: Mouth, canvas: Canvas, rng: np.random.Generator) -> None:
     if person.beard == "none":
         return
     s = person.shape
@@ -169,8 +188,12 @@ def _paint_beard(albedo: NDArray[np.float32], person: Person, mouth: Mouth, canv
     edge = mouth.y + 0.02 - 0.55 * smoothstep(0.30, 0.62, ax)
     jaw = smoothstep(-0.06, 0.06, y - edge) * smoothstep(0.20, 0.34, ax + 1.2 * np.maximum(y - mouth.y - 0.05, 0))
     chin = smoothstep(mouth.y + 0.13, mouth.y + 0.2, y) * smoothstep(0.34, 0.24, ax)
-    chin = np.maximum(chin, smoothstep(0.05, 0.02, np.abs(ax - mouth.half - 0.04)) * smoothstep(mouth.y - 0.1, mouth.y, y))
-    where = {"moustache": upper, "goatee": np.maximum(upper, chin)}.get(person.beard, np.maximum(np.maximum(upper, jaw), chin))
+    chin = np.maximum(
+        chin, smoothstep(0.05, 0.02, np.abs(ax - mouth.half - 0.04)) * smoothstep(mouth.y - 0.1, mouth.y, y)
+    )
+    where = {"moustache": upper, "goatee": np.maximum(upper, chin)}.get(
+        person.beard, np.maximum(np.maximum(upper, jaw), chin)
+    )
     t = np.clip(x / mouth.half, -1, 1)
     lips = (y > mouth.top(t) - 0.008) & (y < mouth.bottom(t) + 0.012) & (ax < mouth.half + 0.01)
     where = where * (1 - lips)
@@ -185,7 +208,11 @@ def _paint_beard(albedo: NDArray[np.float32], person: Person, mouth: Mouth, canv
     k = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None]
     step = np.stack((np.cos(angle), np.sin(angle)), -1)[:, None, :].astype(np.float32) * long
     cover = strokes(canvas, roots[:, None, :] + k * step)
-    soft = cv2.GaussianBlur(where, (0, 0), 0.03 * canvas.per_unit)
-    alpha = soft * np.float32(0.22) + cover * np.float32(0.30) if stubble else np.clip(0.62 * soft + 0.5 * cover, 0, 0.96) * soft**0.5
+    soft = blur(where, 0.03 * canvas.per_unit)
+    alpha = (
+        soft * np.float32(0.22) + cover * np.float32(0.30)
+        if stubble
+        else np.clip(0.62 * soft + 0.5 * cover, 0, 0.96) * soft**0.5
+    )
     tint = hair_tint(person) * (1 + 0.5 * fractal(rng, canvas.shape, (70, 60), 2))[..., None]
     albedo[:] = mix(albedo, np.clip(tint, 0.003, 1), np.clip(alpha, 0, 1))

@@ -1,7 +1,8 @@
 """Solids with elliptic cross-sections: the head and the torso, traced per pixel with exact normals.
 
-A solid is three profiles over y (half width, front and back depth) plus a relief map on its front. Tracing a distance-like function costs two
-table lookups per step, and the same function serves as the collision body for growing hair.
+A solid is three profiles over y (half width, front and back depth) plus a relief map on its front. Tracing a
+distance-like function costs two table lookups per step, and the same function serves as the collision body for
+growing hair.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from visage.synthetic.noise import Plane
+from visage.synthetic.noise import Array, Plane
 from visage.synthetic.pose import Canvas, Pose
 
 _CELLS = 1024
@@ -21,46 +21,49 @@ _CELLS = 1024
 
 @dataclass(frozen=True)
 class Surface:
-    """What the tracer saw in `box` (x0, y0, x1, y1 pixels): `point` (three HxW planes in the frame), `normal` (HxWx3, camera frame),
-    `coverage` (HxW 0..1, anti-aliased silhouette), `depth` (HxW camera z; -9 where nothing)."""
+    """What the tracer saw in `box` (x0, y0, x1, y1 pixels): `point` (three HxW planes in the frame), `normal` (HxWx3,
+    camera frame), `coverage` (HxW 0..1, anti-aliased silhouette), `depth` (HxW camera z; -9 where nothing)."""
 
     box: tuple[int, int, int, int]
     point: tuple[Plane, Plane, Plane]
-    normal: NDArray[np.float32]
+    normal: Array
     coverage: Plane
     depth: Plane
 
 
-def spline(points: Sequence[tuple[float, float]], at: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Catmull-Rom curve through (y, value) points, y ascending, read off at `at`; parametric, so it may close with a vertical tangent."""
+def spline(points: Sequence[tuple[float, float]], at: Array) -> Array:
+    """Catmull-Rom curve through (y, value) points, y ascending, read off at `at`; parametric, so it may close with a
+    vertical tangent."""
     p = np.asarray(points, np.float64)
     p = np.vstack((2 * p[0] - p[1], p, 2 * p[-1] - p[-2]))
     t = np.linspace(0, 1, 24, endpoint=False)[:, None]
     parts = []
-    for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:]):
+    for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True):
         parts.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
-    curve = np.vstack(parts + [p[-2:-1]])
+    curve = np.vstack([*parts, p[-2:-1]])
     return np.interp(at, np.maximum.accumulate(curve[:, 0]), curve[:, 1]).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Solid:
-    """`width`, `front`, `back` are profiles sampled at `_CELLS` heights from `top` to `bottom`; `relief` is extra z on `canvas`."""
+    """`width`, `front`, `back` are profiles sampled at `_CELLS` heights from `top` to `bottom`; `relief` is extra z
+    on `canvas`."""
 
     top: float
     bottom: float
-    width: NDArray[np.float32]
-    front: NDArray[np.float32]
-    back: NDArray[np.float32]
+    width: Array
+    front: Array
+    back: Array
     canvas: Canvas
     relief: Plane
     slope: tuple[Plane, Plane] = field(repr=False)
-    _table: NDArray[np.float32] = field(repr=False)
-    _bumps: NDArray[np.float32] = field(repr=False)
+    _table: Array = field(repr=False)
+    _bumps: Array = field(repr=False)
 
     @classmethod
     def build(
-        cls, width: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], back: Sequence[tuple[float, float]],
+        cls, width: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], back: Sequence[tuple[float,
+        float]],
         canvas: Canvas, relief: Plane,
     ) -> Solid:  # fmt: skip
         """From profile control points (y, value); `relief` is HxW float32 on `canvas`, units."""
@@ -83,8 +86,9 @@ class Solid:
         return cv2.split(cv2.remap(table, at, np.zeros_like(at), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
     def distance(self, x: Plane, y: Plane, z: Plane) -> Plane:
-        """First-order distance of HxW (or Nx1) points in units, negative inside. The section's gauge is convex, so f / |grad f| never
-        passes the surface in the section; slopes of the profiles and of the relief are allowed for by their largest component."""
+        """First-order distance of HxW (or Nx1) points in units, negative inside. The section's gauge is convex, so f
+        / |grad f| never passes the surface in the section; slopes of the profiles and of the relief are allowed for
+        by their largest component."""
         w, f, b, steep = self._rows(y, slice(0, 4))
         bumps, front = self.canvas.sample(self._bumps, x, y), np.clip(z * 4, 0, 1)
         z = z - bumps[..., 0] * front
@@ -98,8 +102,9 @@ class Solid:
         middle, half = np.float32((self.top + self.bottom) / 2), np.float32((self.bottom - self.top) / 2)
         return np.maximum(gap, np.abs(y - middle) - half)
 
-    def outward(self, x: Plane, y: Plane, z: Plane, detail: bool = True) -> NDArray[np.float32]:
-        """Unit normals (..., 3) in the frame at points on (or near) the surface; without `detail` the relief is ignored."""
+    def outward(self, x: Plane, y: Plane, z: Plane, detail: bool = True) -> Array:
+        """Unit normals (..., 3) in the frame at points on (or near) the surface; without `detail` the relief is
+        ignored."""
         w, f, b, _, dw, df, db, _ = (*self._rows(y, slice(0, 4)), *self._rows(y, slice(4, 8)))
         front = np.clip(z * 4, 0, 1)
         lift = self.canvas.sample(self.relief, x, y) * front if detail else np.zeros_like(x)
@@ -115,7 +120,7 @@ class Solid:
         normal /= np.sqrt(np.einsum("...i,...i->...", normal, normal))[..., None] + np.float32(1e-6)
         return normal
 
-    def front_z(self, x: float | NDArray[np.float32], y: float | NDArray[np.float32]) -> NDArray[np.float32]:
+    def front_z(self, x: float | Array, y: float | Array) -> Array:
         """z of the front surface over (x, y), same shape as the broadcast inputs; 0 outside the outline."""
         x, y = np.broadcast_arrays(np.atleast_1d(np.asarray(x, np.float32)), np.atleast_1d(np.asarray(y, np.float32)))
         shape = x.shape
@@ -124,26 +129,31 @@ class Solid:
         base = f * np.sqrt(np.maximum(1 - np.square(x / w), 0))
         return (base + self.canvas.sample(self.relief, x, y) * (base > 0)).reshape(shape)
 
-    def trace(self, pose: Pose, box: tuple[int, int, int, int], near: float, steps: int = 18) -> Surface:
+    def trace(self, pose: Pose, box: tuple[int, int, int, int], near: float, steps: int = 12) -> Surface:
         """Sphere-trace the pixels of `box` (must not be empty) from camera depth `near` (units)."""
         a, b = pose.rays(box)
         s = np.full(a[0].shape, near, np.float32)
         closest = np.full(a[0].shape, 9, np.float32)
-        for _ in range(steps):
+        gap = before = taken = np.ones_like(s)
+        for step in range(steps):
             gap = self.distance(a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2])
             np.minimum(closest, gap, out=closest)
-            s -= gap * np.float32(0.95)
+            move = gap * np.float32(0.95)
+            if step >= steps - 4:  # the cautious field creeps where it is steep: end on secant steps
+                move /= np.clip((before - gap) / np.where(np.abs(taken) < 1e-5, np.float32(1e-5), taken), 0.15, 1)
+            s -= move
+            before, taken = gap, move
         # Rays that graze a nose or a cheek creep; finish those few alone.
         late = np.flatnonzero((np.abs(gap) * pose.scale > 0.4) & (s > -0.9))
-        if late.size:
-            la, lb = ([plane.reshape(-1, 1)[late] for plane in planes] for planes in (a, b))
-            ls, lc = s.reshape(-1, 1)[late], closest.reshape(-1, 1)[late]
-            for _ in range(3 * steps):
+        for part in np.array_split(late, late.size // 20000 + 1) if late.size else ():  # remap takes at most 32767 rows
+            la, lb = ([plane.reshape(-1, 1)[part] for plane in planes] for planes in (a, b))
+            ls, lc = s.reshape(-1, 1)[part], closest.reshape(-1, 1)[part]
+            for _ in range(2 * steps):
                 gap = self.distance(la[0] + ls * lb[0], la[1] + ls * lb[1], la[2] + ls * lb[2])
                 np.minimum(lc, gap, out=lc)
                 ls = np.maximum(ls - gap * np.float32(0.95), -1)
-            s.reshape(-1, 1)[late], closest.reshape(-1, 1)[late] = ls, lc
-        coverage = np.clip(1.1 - closest * np.float32(pose.scale), 0, 1)
+            s.reshape(-1, 1)[part], closest.reshape(-1, 1)[part] = ls, lc
+        coverage = np.clip(1.2 - closest * np.float32(pose.scale), 0, 1)
         point = (a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2])
         normal = self.outward(*point) @ pose.rotation.T
         depth = np.where(coverage > 0.5, s, np.float32(-9))

@@ -1,0 +1,164 @@
+"""The whole DAG at its smallest, in a copy of the repository, as a user drives it: repro, experiments, queue, diffs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from closure import ROOT
+
+BIN = Path(sys.executable).parent
+SMALLEST = ("experiment=smoke",)
+
+
+class Project:
+    """A copy of the repository with its own git history and its own empty cache."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": "src"}
+        # What the surrounding repository tells its processes must not reach the copy's.
+        for name in ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "GIT_DIR", "VISAGE_OUTPUT_DIR"):
+            self.environment.pop(name, None)
+
+    def run(self, *command: str, code: int | None = 0) -> str:
+        """Run `command`; its output, both streams."""
+        done = subprocess.run(
+            command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert code is None or done.returncode == code, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
+
+    def metrics(self, stage: str) -> dict[str, object]:
+        return json.loads((self.path / f"metrics/{stage}.json").read_text(encoding="utf-8"))
+
+    def ran(self, output: str) -> set[str]:
+        """The stages that `output` of dvc says were run."""
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    path = tmp_path_factory.mktemp("pipeline") / "visage"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    project = Project(path)
+    for command in (
+        ["git", "init", "--quiet", "--initial-branch=main"],
+        ["git", "config", "user.email", "test@example.org"],
+        ["git", "config", "user.name", "Test"],
+        ["visage", "compose", *SMALLEST],
+        ["dvc", "repro"],
+        ["git", "add", "--all"],
+        ["git", "commit", "--quiet", "-m", "smoke"],
+    ):
+        project.run(*command)
+    yield project
+    project.run("dvc", "queue", "stop", code=None)
+
+
+def test_every_declared_result_is_there(project: Project) -> None:
+    stages = yaml.safe_load((project.path / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for name, stage in stages.items():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind, []):
+                path = entry if isinstance(entry, str) else next(iter(entry))
+                assert (project.path / path).exists(), f"{name} did not write {path}"
+    assert (project.path / "artifacts/models/faces/model.onnx").is_file()
+    accuracy = project.metrics("evaluate_faces")["finetuned"]["accuracy"]  # type: ignore[index]
+    assert 0 <= accuracy <= 1
+
+
+def test_a_second_run_has_nothing_to_do(project: Project) -> None:
+    output = project.run("dvc", "repro")
+    assert not project.ran(output)
+    assert "up to date" in output
+    assert not project.run("git", "status", "--porcelain")
+
+
+def test_a_second_cold_run_gives_the_same_lock_and_metrics(project: Project) -> None:
+    # --force runs every stage again; --no-run-cache keeps DVC from taking the results of the first time.
+    project.run("dvc", "repro", "--force", "--no-run-cache", "finetune_faces", "export_faces")
+    assert not project.run("git", "status", "--porcelain")
+
+
+def test_an_experiment_reruns_only_what_depends_on_it(project: Project) -> None:
+    output = project.run("dvc", "exp", "run", "--name", "lower", *(f"-S{o}" for o in (*SMALLEST, "finetune.lr=3e-4")))
+    assert project.ran(output) == {"finetune_faces", "evaluate_faces", "export_faces"}
+    assert "valid_accuracy" in project.run("dvc", "metrics", "diff", "--all")
+    assert "0.0003" in project.run("dvc", "params", "diff")
+    plots = json.loads(project.run("dvc", "plots", "diff", "--json", code=0).splitlines()[-1])
+    assert plots["data"]
+    project.run("git", "checkout", "--quiet", ".")
+    project.run("dvc", "checkout", "--quiet")
+
+
+def test_the_queue_runs_two_values(project: Project) -> None:
+    project.run("dvc", "exp", "run", "--queue", *(f"-S{o}" for o in (*SMALLEST, "finetune.lr=1e-3,2e-3")))
+    project.run("dvc", "queue", "start")
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        status = project.run("dvc", "queue", "status")
+        if status.count("Success") + status.count("Failed") == 2:
+            break
+        time.sleep(3)
+    assert status.count("Success") == 2, status + project.run("dvc", "queue", "logs", status.split()[8], code=None)
+    shown = project.run("dvc", "exp", "show", "--csv", "--no-pager")
+    assert "0.001" in shown
+    assert "0.002" in shown
+
+
+def test_a_mistyped_experiment_runs_nothing(project: Project) -> None:
+    output = project.run("dvc", "exp", "run", "-Sfinetune.epochz=3", code=255)
+    assert "epochz" in output
+    assert not project.ran(output)
+    assert not project.run("git", "status", "--porcelain")
+
+
+def test_the_exported_model_answers(project: Project) -> None:
+    pictures = sorted((project.path / "data/processed/faces/test").rglob("*.png"))[:3]
+    project.run("visage", "predict", "faces", *map(str, pictures), "--out", "answers")
+    rows = [json.loads(line) for line in (project.path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [Path(row["image"]).name for row in rows] == [path.name for path in pictures]
+    assert all(row["label"] in row["scores"] and row["model_version"] for row in rows)
+    shutil.rmtree(project.path / "answers")
+
+
+def test_the_report_stands_alone(project: Project) -> None:
+    project.run("visage", "report")
+    page = (project.path / "report.html").read_text(encoding="utf-8")
+    assert "evaluate_faces" in page
+    assert 'src="http' not in page
+
+
+def test_a_trainer_by_hand_writes_where_it_is_told(project: Project, tmp_path: Path) -> None:
+    project.run("visage", "train", "finetune_faces", "--epochs", "1", "--batch-size", "8", "--output-dir", str(tmp_path))
+    assert (tmp_path / "best_model.pth").is_file()
+    assert (tmp_path / "metrics/finetune_faces.json").is_file()
+    assert not project.run("git", "status", "--porcelain")
+    output = project.run("visage", "train", "finetune_faces", "--device", "cuda", code=2)
+    assert "runtime.device=cpu" in output
+
+
+def test_the_largest_micro_batch_is_printed_as_an_override(project: Project) -> None:
+    assert project.run("visage", "fit", "finetune").startswith("finetune.micro_batch=")
+    assert "finetune.micro_batch" in project.run("visage", "fit", "finetune", "runtime.memory_gb=100")
+    assert "memory_gb" in project.run("visage", "fit", "finetune", "runtime.memory_gb=0.1", code=2)
+
+
+def test_every_run_is_listed(project: Project) -> None:
+    rows = json.loads(project.run("visage", "runs", "--json", "--where", "stage=finetune_faces"))
+    assert rows
+    assert all(row["status"] == "finished" for row in rows)
