@@ -102,6 +102,8 @@ def torch_device(runtime: Runtime, seed: int) -> "torch.device":
         torch.backends.cuda.matmul.allow_tf32 = not runtime.deterministic
         torch.backends.cudnn.allow_tf32 = not runtime.deterministic
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
+    # Deterministic mode would also write over every new tensor, a help in hunting bugs that costs a pass over memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device(runtime.device)
 
 

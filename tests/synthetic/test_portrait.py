@@ -71,8 +71,8 @@ def test_hair_mask_lies_where_hair_changed_the_picture() -> None:
 
 
 def test_bald_twin_has_no_hair_and_equal_pixels_away_from_it() -> None:
-    """A JPEG block (16 x 16, for its chroma is subsampled) that neither hair, its blur nor its shadow reaches decodes to
-    the same bytes.
+    """A JPEG block (16 x 16, for its chroma is subsampled) that neither hair, its blur nor its shadow reaches decodes
+    to the same bytes.
     """
     size = 256
     compared = 0

@@ -79,7 +79,7 @@ def evaluate(runtime: Runtime, *, size: int, seed: int, data: Path, model: Path,
         }
         table = metrics_of.per_class(confusion, classes)
         counts = {"test_samples": len(truth), "classes": len(classes)}
-        write_json(metrics, {"finetuned": rounded({**headline, **counts, "per_class": table})})
+        write_json(metrics, rounded({"finetuned": headline, **counts, "per_class": table}))
         tracker.summary(headline)
     write_plots(plots, scores, truth, classes, bins)
     write_sheet(plots / "worst.png", worst_mistakes(test, scores, truth, classes))

@@ -41,7 +41,7 @@ def export(
         task="classification",
         preprocessing=face_preprocessing(config["size"]),
         classes=saved["classes"],
-        metrics={name: value for name, value in measured.items() if name != "per_class"},
+        metrics=measured,
         lineage=lineage(sources, {"seed": seed, **config}),
         architecture=config["arch"],
     )

@@ -47,7 +47,7 @@ class FinetuneTask:
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over what is not frozen."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
+        return torch.optim.Adam(trained, lr=self.settings.lr, weight_decay=self.settings.weight_decay, fused=True)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean cross-entropy, and how many were right."""

@@ -75,7 +75,7 @@ class PretrainTask:
             {"params": matrices, "weight_decay": self.settings.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.settings.lr)
+        return torch.optim.AdamW(groups, lr=self.settings.lr, fused=True)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Cross-entropy of the person plus a share for the attributes; statistics are right answers by name."""
@@ -113,7 +113,7 @@ def pretrain(settings: Pretrain, runtime: Runtime, *, seed: int, out: Path, metr
     encoders.load_encoder_state(model, state, f"pretrain.source={settings.source}")
     _write_encoder(out, settings, encoders.encoder_state(model))
     digest = sha256_file(out / "encoder.safetensors")
-    write_json(metrics, {"source": settings.source, "arch": settings.arch, "sha256": digest, **measured})
+    write_json(metrics, {"source": settings.source, "arch": settings.arch, "sha256": digest[:16], **measured})
     write_history(plots / "history.csv", history)
     print(f"encoder: {settings.arch} from {settings.source}, sha256 {digest[:12]}")
 

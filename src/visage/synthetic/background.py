@@ -203,7 +203,7 @@ def draw_background(session: Session, view: View, light: Light, size: int) -> Im
     shift = (
         np.array((view.yaw * 0.12 + view.shift[0] * 0.5, -view.pitch * 0.12 + view.shift[1] * 0.5)) * _SIDE
     ).astype(np.float32)
-    zoom = np.float32(0.86 * size / _SIDE) ** -1 * np.float32(0.86 * 0.86)
+    zoom = np.float32(0.86 * _SIDE / size)  # the rest of the backdrop is margin for the shift
     half = np.float32(_SIDE / 2)
     matrix = np.array(
         ((zoom, 0, half - zoom * size / 2 - shift[0]), (0, zoom, half - zoom * size / 2 - shift[1])), np.float32

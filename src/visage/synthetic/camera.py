@@ -21,7 +21,7 @@ def develop(image: Array, session: Session, view: View, exposure: float, out_siz
     if size != out_size:
         image = cv2.resize(image, (out_size, out_size), interpolation=cv2.INTER_AREA)
     axis = np.linspace(-1, 1, out_size, dtype=np.float32)
-    vignette = 1 - np.float32(0.16) * (axis[None, :] ** 2 + axis[:, None] ** 2) ** 1.0 * np.float32(0.8)
+    vignette = 1 - np.float32(0.13) * (axis[None, :] ** 2 + axis[:, None] ** 2)
     image = image * (vignette * np.float32(exposure * view.exposure))[..., None]
     # Shoulder: linear to about 0.5, then rolling off, as cameras render skin highlights.
     image = image * (1 + image * np.float32(0.12)) / (1 + image * np.float32(0.62))

@@ -40,7 +40,7 @@ def draw_glasses(person: Person, light: Light, head: Solid, pose: Pose, image: A
 
     for side in (-1, 1):
         x = side * (s.eye_x + 0.005) + ring_x
-        z = face + 0.10 - 0.35 * np.square(x) + 0.0 * ring_y
+        z = face + 0.10 - 0.35 * np.square(x)
         rim = place(np.stack((x, ring_y, z), -1).astype(np.float32))
         cv2.fillPoly(lenses, [rim], 255, cv2.LINE_AA, _SHIFT)
         cv2.polylines(frames, [rim], True, 255, stroke, cv2.LINE_AA, _SHIFT)

@@ -147,12 +147,18 @@ def _place(path: Array, pose: Pose) -> tuple[Array, Array]:
 
 
 def _in_front(xy: Array, z: Array, depth: Plane) -> Array:
-    """Which of the runs (N, R, L, 2) at depths (N, R, L) go over head and body. Runs beside the silhouette count as
-    behind: there it makes no difference, and their ends do not stick out over the face."""
+    """Which of the runs (N, R, L, 2), at depths (N, R, L), go over head and body.
+
+    A run beside the silhouette goes with the run before it on its strand: a change of buffer there would show as a seam
+    around the head.
+    """
     px = np.clip(xy >> _SHIFT, 0, depth.shape[0] - 1)
     there = depth[px[..., 1], px[..., 0]]
-    over, under = (there > -8) & (z > there - 0.05), z < there - 0.07
-    return np.asarray(over.any(-1) & ~under.any(-1))
+    solid = there > -8
+    over = np.asarray((solid & (z > there - 0.05)).any(-1))
+    under = np.asarray((solid & (z < there - 0.07)).any(-1))
+    known = np.where(over | under, np.arange(z.shape[1]), 0)
+    return np.take_along_axis(over & ~under, np.maximum.accumulate(known, axis=1), axis=1)
 
 
 def _underlayer(

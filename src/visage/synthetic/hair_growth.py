@@ -179,11 +179,11 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
         # Hair that is not a fringe keeps off the middle of the face.
         point = point + heading * step
         face = (point[:, 2] > 0.1) & (point[:, 1] > -0.60) & ~fringe & (side * point[:, 0] < clear)
-        point[:, 0] += np.where(face, 0.45 * (side * clear - point[:, 0]), 0)
+        point[:, 0] += np.where(face, np.clip(0.45 * (side * clear - point[:, 0]), -2 * step, 2 * step), 0)
         heading[:, 0] += np.where(face, side * 0.3, 0)
         columns = _columns(point)
         inside = np.maximum(hover * min(1.0, (k + 1) / 4) - head.distance(*columns)[:, 0], 0)
-        point += normal * np.minimum(inside, 0.25)[:, None]
+        point += normal * np.minimum(inside, 2 * step + 0.02)[:, None]
         low = point[:, 1] > 1.1
         if low.any():
             z, floor = point[low, 2], body.front_z(point[low, 0], point[low, 1]) + 0.03 + 0.5 * hover[low]

@@ -97,7 +97,7 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     size = (radius * rng.uniform(0.7, 1.3, n)[owner])[:, None] * np.minimum(
         run / (0.12 if style.curl == "tightly curly" else 0.3), 1
     )
-    size = (size * (0.85 + 0.3 * wash.restyle * 0.2)).astype(np.float32)
+    size = (size * (0.85 + 0.06 * wash.restyle)).astype(np.float32)
     flat = 0.45 if style.curl in ("straight", "wavy") else 0.9
     across = across + size * np.sin(phase)
     out = out + size * flat * np.cos(phase)
@@ -116,7 +116,7 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     across = across + walk[0] * amount
     out = out + walk[1] * amount + np.where(stray, 0.03, 0).astype(np.float32)[:, None] * along
     grown = path[owner] + away[owner] * out[..., None] + side[owner] * across[..., None]
-    layer = np.clip(guides.layer[owner] + 0.35 * rng.normal(0, 1, total) * 0.5, 0, 1).astype(np.float32)
+    layer = np.clip(guides.layer[owner] + 0.175 * rng.normal(0, 1, total), 0, 1).astype(np.float32)
     tint = (0.4 * rng.normal(0, 1, n)[owner] + 0.8 * rng.normal(0, 1, total)).astype(np.float32)
     if style.loss == "thinning":
         bare = smoothstep(-0.35, -0.75, guides.path[owner, 0, 1])

@@ -47,14 +47,14 @@ def cast_shadow(solid: Solid, toward: Array, softness: float) -> tuple[Canvas, P
     ).astype(int)
     w, f = solid.width[rows][:, None], solid.front[rows][:, None]
     height = f * np.sqrt(np.maximum(1 - np.square(canvas.xs / w), 0)) + relief
-    lit = np.zeros(canvas.shape, np.float32)
+    blocked = np.zeros(canvas.shape, np.float32)
     x, y = np.broadcast_arrays(canvas.xs, canvas.ys)
     lateral = float(np.hypot(toward[0], toward[1])) + 1e-6
     for reach in np.geomspace(0.03, 0.55, 13):
         t = np.float32(reach / lateral)
         above = canvas.sample(height, x + toward[0] * t, y + toward[1] * t) - height - np.float32(toward[2] * t + 0.012)
-        np.maximum(lit, above / np.float32(softness * t + 0.02), out=lit)
-    return canvas, blur(1 - np.clip(lit, 0, 1), 0.012 * canvas.per_unit + 0.4)
+        np.maximum(blocked, above / np.float32(softness * t + 0.02), out=blocked)
+    return canvas, blur(1 - np.clip(blocked, 0, 1), 0.012 * canvas.per_unit + 0.4)
 
 
 def _ears(person: Person, head: Solid, pose: Pose, light: Light, base: Layer) -> None:

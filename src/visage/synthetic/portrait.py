@@ -39,7 +39,7 @@ __all__ = [
     "sample_view",
 ]
 
-RENDERER_VERSION = 1  # raise it whenever any picture changes: it enters the keys of everything made from pictures
+RENDERER_VERSION = 2  # raise it whenever any picture changes: it enters the keys of everything made from pictures
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def render(person: Person, session: Session, view: View, size: int, *, bald: boo
     soft = np.round(planes[..., 0] * 255).astype(np.uint8)
     picture = record(develop(image, session, view, light.exposure, size), session, view)
     return Portrait(
-        picture, (soft >= 128).astype(np.uint8), soft, (planes[..., 1] >= 0.5).astype(np.uint8),
+        picture, (soft >= 128).astype(np.uint8), soft, ((planes[..., 1] >= 0.5) & (soft < 128)).astype(np.uint8),
         (box[0] * down_by, box[1] * down_by, box[2] * down_by, box[3] * down_by), landmarks * np.float32(down_by),
         person.attributes,
     )  # fmt: skip

@@ -164,7 +164,7 @@ def _paint_brows(albedo: Array, person: Person, view: View, canvas: Canvas, rng:
         lift = s.brow_arch * (1 - np.square((t - 0.62) / 0.62)) - s.brow_slope * (0.5 - t) * 0.8 + 0.035 * view.brows
         thick = s.brow_thick * np.minimum(1.0, 1.5 * (1 - t) + 0.25) * (0.75 + 0.25 * np.minimum(t * 6, 1))
         y = s.brow_y + 0.02 - lift + across[row] * thick * 0.8
-        angle = -1.25 + 1.35 * np.minimum(t * 1.5, 1) + 0.5 * across[row] * -1 * 0.6 + wild[row]
+        angle = -1.25 + 1.35 * np.minimum(t * 1.5, 1) - 0.3 * across[row] + wild[row]
         k = np.linspace(0, 1, 4, dtype=np.float32)[None, :]
         bend = angle[:, None] + 0.35 * k
         px = x[:, None] + length[row][:, None] * k * np.cos(bend)

@@ -144,8 +144,9 @@ def _simplify(node: Any, curves: list[str]) -> None:
         return
     color = node.get("color")
     if isinstance(color, dict) and color.get("field") == "rev":
-        node["color"] = _curve_colour(curves) if curves else {"value": PALETTE[0]}
-        node.pop("strokeDash", None)
+        dash = node.pop("strokeDash", None)
+        own = dash if isinstance(dash, dict) and dash.get("field") not in (None, "rev", _CURVE) else {"value": PALETTE[0]}
+        node["color"] = _curve_colour(curves) if curves else own
     if "params" in node:
         # Panning by mouse, which a picture cannot do, makes Vega cut the marks off at the frame.
         node["params"] = [one for one in node["params"] if one.get("bind") != "scales"]
