@@ -1,10 +1,10 @@
-"""Training speed: images/s of the finetuning step for thread, process, loader, layout and allocator settings, in one run.
+"""Training speed: images/s of finetuning by threads, processes, loaders, layout and allocator, in one run.
 
     PYTHONPATH=src python benchmarks/training.py [--rounds 3]
 
 Every setting is a process of its own (thread counts are fixed when torch loads), the settings take turns so that a slow
-minute of the machine touches all of them, and the ratio to the first line is what counts. The default of conf/runtime/cpu.yaml
-is meant to be the best line.
+minute of the machine touches all of them, and the ratio to the first line is what counts. The default of
+conf/runtime/cpu.yaml is meant to be the best line.
 """
 
 import argparse
@@ -68,7 +68,9 @@ def run(name: str, freeze_ratio: float) -> dict[str, float]:
         def metrics(self, values: Mapping[str, float], step: int) -> None:
             self.times.append(time.perf_counter())
 
-    settings = Finetune(arch="mobilenet_v3_small", weights="none", freeze_ratio=freeze_ratio, lr=5e-4, weight_decay=1e-4)
+    settings = Finetune(
+        arch="mobilenet_v3_small", weights="none", freeze_ratio=freeze_ratio, lr=5e-4, weight_decay=1e-4
+    )
     settings.unfreeze_last_blocks = None
 
     class Task(FinetuneTask):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
-# Reviewed: these change no result. visage.config only joins the domains' schemas, which stages get through the domain itself.
+# Reviewed: these change no result. visage.config only joins the domains' schemas, which stages get through the domain
+# itself.
 NEUTRAL = ("visage.cli", "visage.config", "visage.errors", "visage.tracking")
 
 

@@ -31,7 +31,13 @@ class Project:
     def run(self, *command: str, code: int | None = 0) -> str:
         """Run `command`; its output, both streams."""
         done = subprocess.run(
-            command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command,
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         assert code is None or done.returncode == code, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
@@ -48,7 +54,11 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     path = tmp_path_factory.mktemp("pipeline") / "visage"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in listed.stdout.split("\0"):
         if name and (ROOT / name).is_file():
@@ -130,7 +140,10 @@ def test_a_mistyped_experiment_runs_nothing(project: Project) -> None:
 def test_the_exported_model_answers(project: Project) -> None:
     pictures = sorted((project.path / "data/processed/faces/test").rglob("*.png"))[:3]
     project.run("visage", "predict", "faces", *map(str, pictures), "--out", "answers")
-    rows = [json.loads(line) for line in (project.path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (project.path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [Path(row["image"]).name for row in rows] == [path.name for path in pictures]
     assert all(row["label"] in row["scores"] and row["model_version"] for row in rows)
     shutil.rmtree(project.path / "answers")
@@ -144,7 +157,9 @@ def test_the_report_stands_alone(project: Project) -> None:
 
 
 def test_a_trainer_by_hand_writes_where_it_is_told(project: Project, tmp_path: Path) -> None:
-    project.run("visage", "train", "finetune_faces", "--epochs", "1", "--batch-size", "8", "--output-dir", str(tmp_path))
+    project.run(
+        "visage", "train", "finetune_faces", "--epochs", "1", "--batch-size", "8", "--output-dir", str(tmp_path)
+    )
     assert (tmp_path / "best_model.pth").is_file()
     assert (tmp_path / "metrics/finetune_faces.json").is_file()
     assert not project.run("git", "status", "--porcelain")

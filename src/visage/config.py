@@ -1,8 +1,8 @@
 """The schema of the whole configuration, and the decorator that makes a function a stage.
 
 The root only joins the dataclasses that live beside the code they configure: a new field in one domain must not rerun
-another. DVC checks the same tree when it composes conf/ into params.yaml (src/hydra_plugins), a stage checks it again when
-it reads params.yaml, so that a mistyped key stops before anything runs, whichever way it came in.
+another. DVC checks the same tree when it composes conf/ into params.yaml (src/hydra_plugins), a stage checks it again
+when it reads params.yaml, so that a mistyped key stops before anything runs, whichever way it came in.
 """
 
 import difflib
@@ -146,4 +146,6 @@ def refuse_resolved_keys(arguments: list[str]) -> None:
     """Refuse `lr=` by hand: params.yaml holds the value already resolved into its sections, so it would do nothing."""
     for argument in arguments:
         if argument.lstrip("+").startswith("lr="):
-            fail("lr= does nothing on one stage, params.yaml has it resolved already: use heads.lr= (or finetune.lr=)", 2)
+            fail(
+                "lr= does nothing on one stage, params.yaml has it resolved already: use heads.lr= (or finetune.lr=)", 2
+            )

@@ -31,8 +31,8 @@ def fit_section(section: str, overrides: Sequence[str]) -> str:
     best = budget.largest(-(-batch_size // config.runtime.processes))
     if not best:
         raise DoesNotFitError(
-            f"{section}: one sample needs {budget.predicted(1):.0f} MB in each of {config.runtime.processes} processes and "
-            f"{budget.limit:.0f} MB are allowed: raise runtime.memory_gb or use smaller pictures"
+            f"{section}: a sample needs {budget.predicted(1):.0f} MB in each of {config.runtime.processes} processes, "
+            f"and {budget.limit:.0f} MB are allowed: raise runtime.memory_gb or use smaller pictures"
         )
     total = budget.predicted(best) * config.runtime.processes / 1024
     return f"{section}.micro_batch={best}  # {total:.2f} GB of {config.runtime.memory_gb:g} GB, batch {batch_size}"
@@ -44,7 +44,9 @@ def _finetune(config: Config) -> "Budget":
 
     encoder = "artifacts/features/pretrain_encoder/encoder.safetensors"
     size = config.faces.prepare.size
-    return measure(FinetuneTask(config.finetune, Path("data/processed/faces"), encoder, size, config.seed), config.runtime)
+    return measure(
+        FinetuneTask(config.finetune, Path("data/processed/faces"), encoder, size, config.seed), config.runtime
+    )
 
 
 def _pretrain(config: Config) -> "Budget":

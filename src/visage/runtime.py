@@ -1,7 +1,7 @@
 """How a process runs: allocator, threads, seeds, determinism, device - set once at the start of every stage and worker.
 
-Whatever changes bits (threads, processes, precision, device) is a parameter and never guessed. The allocator call is the
-one free win: glibc gives large blocks back after every forward pass and pages them in again; keeping them is worth
+Whatever changes bits (threads, processes, precision, device) is a parameter and never guessed. The allocator call is
+the one free win: glibc gives large blocks back after every forward pass and pages them in again; keeping them is worth
 1.2 - 2.8x on CPU. It is done in the process, because a launcher's environment may undo it (Dask's nanny does).
 """
 

@@ -59,7 +59,9 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         encoders.file_state(str(tmp_path / "a.safetensors"), "key")
 
 
-def test_weights_that_cannot_be_downloaded_say_what_to_put_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_weights_that_cannot_be_downloaded_say_what_to_put_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("no network")
 

@@ -158,7 +158,7 @@ class _Stuck(NullTracker):
     def __init__(self) -> None:
         self.release = threading.Event()
 
-    def metrics(self, values, step):  # noqa: ARG002
+    def metrics(self, values, step):
         self.release.wait(30)
 
 

@@ -19,6 +19,24 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
+def test_the_same_state_is_the_same_bytes_under_any_name(tmp_path: Path) -> None:
+    for name in ("a.pt", "b.pt"):
+        checkpoint.save(tmp_path / name, {"model": {"w": torch.arange(4.0)}, "epoch": 3})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_a_state_that_was_loaded_is_saved_as_the_same_bytes(tmp_path: Path) -> None:
+    name = "weight"
+    state = {
+        "model": {name: torch.arange(4.0)},
+        "groups": [{name: 1, "betas": (0.9, 0.99)}],
+        "other": "".join(["wei", "ght"]),
+    }
+    checkpoint.save(tmp_path / "a.pt", state)
+    checkpoint.save(tmp_path / "b.pt", checkpoint.load(tmp_path / "a.pt"))
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     checkpoint.save(path, {"model": {"w": torch.zeros(100)}})

@@ -1,4 +1,4 @@
-"""The training loop: a killed run ends in the same bits, and neither processes nor micro-batches change the gradient."""
+"""The training loop: a killed run ends in the same bits; processes and micro-batches leave the gradient alone."""
 
 import os
 import random

@@ -30,7 +30,9 @@ def test_processes_and_micro_batches_divide_a_batch_without_loss(count: int, wor
 
 
 def test_epochs_and_seeds_shuffle_differently() -> None:
-    orders = [np.concatenate(plan.epoch_batches(50, 7, seed, epoch)).tolist() for seed, epoch in ((1, 0), (1, 1), (2, 0))]
+    orders = [
+        np.concatenate(plan.epoch_batches(50, 7, seed, epoch)).tolist() for seed, epoch in ((1, 0), (1, 1), (2, 0))
+    ]
     assert len({tuple(order) for order in orders}) == 3
 
 

@@ -22,7 +22,10 @@ class ToySamples:
     def __init__(self, count: int) -> None:
         rng = np.random.default_rng(0)
         self.labels = rng.integers(0, 2, count)
-        self.images = rng.normal(size=(count, 3, 8, 8)).astype(np.float32) + self.labels[:, None, None, None].astype(np.float32) * 0.5
+        self.images = (
+            rng.normal(size=(count, 3, 8, 8)).astype(np.float32)
+            + self.labels[:, None, None, None].astype(np.float32) * 0.5
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -33,10 +33,14 @@ def test_a_sure_flip_is_an_exact_mirror() -> None:
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
 def test_colour_changes_are_torchvisions(name: str) -> None:
-    settings = Augmentation(**{**dict.fromkeys(("flip", "rotation", "brightness", "contrast", "saturation"), 0.0), name: 0.2})
+    settings = Augmentation(
+        **{**dict.fromkeys(("flip", "rotation", "brightness", "contrast", "saturation"), 0.0), name: 0.2}
+    )
     ours = cv2.transform(picture(), random_colour(picture(), settings, np.random.default_rng(3)))
     draws, names = np.random.default_rng(3), ("brightness", "contrast", "saturation")
-    factor = dict(zip(names, (1 + draws.uniform(-getattr(settings, n), getattr(settings, n)) for n in names), strict=True))[name]
+    factor = dict(
+        zip(names, (1 + draws.uniform(-getattr(settings, n), getattr(settings, n)) for n in names), strict=True)
+    )[name]
     tensor = torch.from_numpy(picture()).permute(2, 0, 1)
     wanted = getattr(reference, f"adjust_{name}")(tensor, factor).permute(1, 2, 0).numpy()
     assert np.abs(ours.astype(int) - wanted).max() <= 2

@@ -1,7 +1,7 @@
 """`evaluate_faces`: the classifier on the untouched test split, beside the trivial baseline.
 
-Everything is made from one array of scores: the metrics (rounded, so that they compare across processors), the data of the
-plots, and the sheet of the most confident mistakes, which is where wrong labels and bad crops show.
+Everything is made from one array of scores: the metrics (rounded, so that they compare across processors), the data of
+the plots, and the sheet of the most confident mistakes, which is where wrong labels and bad crops show.
 """
 
 import math
@@ -63,7 +63,7 @@ def evaluate(runtime: Runtime, *, size: int, seed: int, data: Path, model: Path,
     test, train = load_split(data, "test", classes), load_split(data, "train", classes)
     if not test.rows:
         raise DataError(
-            f"{data} has no test pictures: a class needs pictures of at least two groups (sessions) for one to be tested"
+            f"{data} has no test pictures: a class is tested when it has pictures of at least two groups (sessions)"
         )
     with track("evaluate_faces", params={"size": size}) as tracker:
         scores = predict_scores(network, test, size, device)
@@ -85,7 +85,8 @@ def evaluate(runtime: Runtime, *, size: int, seed: int, data: Path, model: Path,
     write_sheet(plots / "worst.png", worst_mistakes(test, scores, truth, classes))
     print(
         f"test: accuracy {headline['accuracy']:.4f} (always the most frequent class: {baseline:.4f}), "
-        f"macro F1 {headline['macro_f1']:.4f}, calibration error {headline['calibration_error']:.4f}, {len(truth)} pictures"
+        f"macro F1 {headline['macro_f1']:.4f}, calibration error {headline['calibration_error']:.4f}, "
+        f"{len(truth)} pictures"
     )
 
 

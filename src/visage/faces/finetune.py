@@ -1,7 +1,8 @@
 """`finetune_faces`: transfer learning of a whole network on the prepared faces.
 
-Validation decides which epoch is kept, so a split that is empty (a person with a handful of pictures) is replaced by the
-training pictures themselves, and the console says so: an unvalidated model is better than none, an unsaid one is not.
+Validation decides which epoch is kept, so a split that is empty (a person with a handful of pictures) is replaced by
+the training pictures themselves, and the console says so: an unvalidated model is better than none, an unsaid one is
+not.
 """
 
 from collections.abc import Mapping

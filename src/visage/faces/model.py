@@ -1,15 +1,15 @@
 """The classifier: a torchvision network with its classifier replaced and a share of its backbone frozen.
 
-A "layer" for `freeze_ratio` is a leaf of the backbone with parameters of its own (a convolution or a norm), counted from the
-input side; a "block" for `unfreeze_last_blocks` is one child of `features`. The classifier always trains.
+A "layer" for `freeze_ratio` is a leaf of the backbone with parameters of its own (a convolution or a norm), counted
+from the input side; a "block" for `unfreeze_last_blocks` is one child of `features`. The classifier always trains.
 """
 
 from torch import nn
 
 from visage.errors import ConfigError
+from visage.faces.config import Finetune
 from visage.features import encoders
 from visage.features.encoders import file_state, imagenet_state, load_encoder_state
-from visage.faces.config import Finetune
 from visage.training.freeze import freeze, frozen_count
 
 WEIGHTS = ("encoder", "imagenet", "file", "none")

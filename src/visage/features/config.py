@@ -10,8 +10,8 @@ from omegaconf import MISSING
 class Pretrain:
     """Where the encoder's weights come from, and how the drawn default is trained.
 
-    source: "drawn" (train on procedural people), "imagenet" (torchvision's ImageNet weights) or "file" (`path`).
-    arch: a torchvision architecture. people, sessions, pictures, size: the drawn people, none of whom another stage sees.
+    source: "drawn" (train on procedural people), "imagenet" (torchvision's ImageNet weights) or "file" (`path`). arch:
+    a torchvision architecture. people, sessions, pictures, size: the drawn people, none of whom another stage sees.
     """
 
     source: str = MISSING

@@ -1,7 +1,7 @@
 """The people that the encoder is pretrained on: drawn, and met by no other stage.
 
-Other stages draw person numbers from 0 up; these begin at `FIRST_PERSON`. The pictures are kept beside the resume state as one
-array, so that a killed pretraining does not draw them again and its processes share them.
+Other stages draw person numbers from 0 up; these begin at `FIRST_PERSON`. The pictures are kept beside the resume state
+as one array, so that a killed pretraining does not draw them again and its processes share them.
 """
 
 from collections.abc import Sequence

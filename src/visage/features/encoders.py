@@ -69,7 +69,7 @@ def get_architecture(name: str) -> Architecture:
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """The torchvision model `name` with random weights and `classes` outputs: (N, 3, H, W) normalised -> (N, classes)."""
+    """torchvision's `name` with random weights: (N, 3, H, W) normalised -> (N, classes)."""
     model = get_architecture(name).build(classes)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -95,7 +95,7 @@ def load_encoder_state(model: nn.Module, state: dict[str, Tensor], source: str) 
     if wrong:
         raise ConfigError(
             f"{source}: {len(wrong)} tensors are not this architecture's, the first is {wrong[0]} "
-            f"(wanted {_shape(wanted, wrong[0])}, found {_shape(given, wrong[0])}): set the arch that the weights are of"
+            f"(wanted {_shape(wanted, wrong[0])}, found {_shape(given, wrong[0])}): set arch to what the weights are of"
         )
     model.load_state_dict(model.state_dict() | given)
 
@@ -131,7 +131,7 @@ def file_state(path: str | None, key: str) -> dict[str, Tensor]:
     from visage.training.checkpoint import load
 
     state = load(Path(path))
-    return state["model"] if "model" in state else state
+    return state.get("model", state)
 
 
 def last_linear(model: nn.Module) -> str:

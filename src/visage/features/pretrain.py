@@ -1,8 +1,8 @@
 """`pretrain_encoder`: gives the embedded default features that mean something, without a download.
 
-One network learns to tell drawn people apart and to name their hair, and is measured on a session of each person that it has
-not seen; the classifiers it learned with are thrown away. Weights from elsewhere pass through the same stage, so that all that
-follows depends on one file whose hash is on record.
+One network learns to tell drawn people apart and to name their hair, and is measured on a session of each person that
+it has not seen; the classifiers it learned with are thrown away. Weights from elsewhere pass through the same stage, so
+that all that follows depends on one file whose hash is on record.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class PretrainTask:
         self.valid_samples = self._samples(drawn, [s == last for s in drawn.session], None, seed)
 
     def _samples(self, drawn: Drawn, keep: list[bool], augmentation: Augmentation | None, seed: int) -> PictureSamples:
-        chosen = np.flatnonzero(keep)
+        chosen = np.flatnonzero(keep).tolist()
         targets = [drawn.targets[index] for index in chosen]
         return PictureSamples(
             lambda index: drawn.pictures[chosen[index]], targets, preprocessing(self.settings.size), augmentation, seed

@@ -1,7 +1,7 @@
 """Pictures in memory as a dataset for the training loop.
 
-Augmentation and normalisation happen per sample with a generator seeded by (seed, epoch, sample): the same picture comes out
-whichever process draws it, and whether the run was interrupted before it or not.
+Augmentation and normalisation happen per sample with a generator seeded by (seed, epoch, sample): the same picture
+comes out whichever process draws it, and whether the run was interrupted before it or not.
 """
 
 from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ def accuracy(confusion: np.ndarray) -> float:
 
 
 def per_class(confusion: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """precision, recall, f1 and support of each class; nan where there is nothing to divide by (no sample, no answer)."""
+    """precision, recall, f1 and support of each class; nan where there is nothing to divide by."""
     table = {}
     for index, name in enumerate(names):
         right = float(confusion[index, index])
@@ -70,15 +70,15 @@ def reliability(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> list[d
 
 
 def calibration_error(rows: Sequence[dict[str, float]]) -> float:
-    """Expected calibration error (Guo et al. 2017): mean |confidence - accuracy| over `reliability`'s bins, by share."""
+    """Expected calibration error (Guo et al. 2017): mean |confidence - accuracy| over the bins, by share."""
     return float(sum(row["share"] * abs(row["confidence"] - row["accuracy"]) for row in rows))
 
 
 def curve_points(scores: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """ROC and precision-recall of all one-against-the-rest decisions pooled (micro average).
 
-    scores: N x classes. Returns equally long arrays false_positive_rate, true_positive_rate (= recall) and precision, one
-    point for each distinct threshold from high to low.
+    scores: N x classes. Returns equally long arrays false_positive_rate, true_positive_rate (= recall) and precision,
+    one point for each distinct threshold from high to low.
     """
     positive = (np.arange(scores.shape[1]) == truth[:, None]).ravel()
     flat = scores.ravel()

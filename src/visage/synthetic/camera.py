@@ -16,7 +16,7 @@ from visage.synthetic.sessions import Session, View
 def develop(image: Array, session: Session, view: View, exposure: float, out_size: int) -> Array:
     """Linear HxWx3 of the working size to display-referred float32 0..1 of `out_size`: all but noise and JPEG."""
     size = image.shape[0]
-    blur = 0.35 + view.blur * size / 512
+    blur = 0.6 + view.blur * size / 512
     image = cv2.GaussianBlur(image, (0, 0), blur * 0.75)
     if size != out_size:
         image = cv2.resize(image, (out_size, out_size), interpolation=cv2.INTER_AREA)

@@ -61,7 +61,9 @@ def mouth_of(person: Person, view: View) -> Mouth:
     wide = s.mouth_width * (1 + 0.16 * smile - 0.12 * min(view.mouth_open, 1.0))
     thin = 1 - 0.22 * max(smile, 0)
     gap = 0.11 * view.mouth_open + 0.05 * max(smile - 0.45, 0)
-    return Mouth(0.0, s.mouth_y - 0.012 * smile, wide, smile, gap, s.lip_upper * thin, s.lip_lower * thin, s.cupid)
+    return Mouth(
+        0.0, s.mouth_y - 0.012 * smile, wide, smile, gap, 1.22 * s.lip_upper * thin, 1.15 * s.lip_lower * thin, s.cupid
+    )
 
 
 def head_canvas(per_unit: float) -> Canvas:
@@ -94,20 +96,26 @@ def _relief(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Plane:
     bump(-0.045, 0, mouth.y + s.lip_lower + 0.085, 0.15, 0.04)
     bump(-0.014 - 0.022 * age, s.eye_x * 0.93, 0.115, 0.11, 0.022)
     # The nose: a ridge whose height and width follow y, cut off under the tip.
+    base = y + np.float32(1.6) * np.square(np.minimum(ax, 0.2))  # the underside rises from the columella to the sides
     t = np.clip((y + 0.10) / (s.nose_y + 0.10), 0, 1)
     ridge = s.nose_tip * (0.24 + 0.76 * t**1.45) + s.nose_bump * np.exp(-np.square((t - 0.45) / 0.18))
     ridge = (
         ridge
         * smoothstep(-0.24, 0.02, y)
-        * (1 - 0.62 * smoothstep(s.nose_y - 0.16, s.nose_y, y) - 0.38 * smoothstep(s.nose_y, s.nose_y + 0.13, y))
+        * (
+            1
+            - 0.62 * smoothstep(s.nose_y - 0.16, s.nose_y, y)
+            - 0.38 * smoothstep(s.nose_y - 0.02, s.nose_y + 0.15, base)
+        )
     )
-    breadth = s.nose_bridge * 0.9 + (0.085 - s.nose_bridge * 0.9) * t**2.0
+    breadth = s.nose_bridge * 0.95 + (0.100 - s.nose_bridge * 0.95) * t**2.2
     out += ridge * (
         0.72 * np.exp(-0.5 * np.square(ax / breadth)) + 0.28 * np.exp(-0.5 * np.square(ax / (breadth * 1.9)))
     )
-    bump(0.66 * s.nose_tip, 0, s.nose_y, 0.074, 0.060)
+    tip = np.exp(-np.square(base - s.nose_y) / (2 * 0.080**2) - np.square(x) / (2 * 0.088**2))
+    out += np.float32(0.50 * s.nose_tip) * tip
     bump(0.030, 0, s.nose_y + 0.085, 0.022, 0.045)
-    bump(0.105, s.nose_width - 0.042, s.nose_y + 0.026, 0.040, 0.042)
+    bump(0.100, s.nose_width - 0.044, s.nose_y + 0.012, 0.043, 0.047)
     bump(-0.028, s.nose_width - 0.015, s.nose_y - 0.045, 0.018, 0.030)
     # Fold from the nostril to beside the mouth, deeper with a smile and with age.
     fold_x = s.nose_width + 0.045 + (y - s.nose_y) * (0.42 + 0.12 * smile)
@@ -200,5 +208,5 @@ def cavity(relief: Plane, per_unit: float) -> Plane:
     occlusion = np.ones_like(relief)
     for radius, strength in ((0.16, 2.2), (0.04, 4.0)):
         below = blur(relief, radius * per_unit) - relief
-        occlusion -= np.clip(below * np.float32(strength), -0.06, 0.36)
+        occlusion -= np.clip(below * np.float32(strength), -0.06, 0.27)
     return np.clip(occlusion, 0.15, 1.08)

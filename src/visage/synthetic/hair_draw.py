@@ -27,10 +27,11 @@ _SHIFT = 4
 @dataclass(frozen=True)
 class Hair:
     """Hair `behind` and `before` the head and body: HxWx4 float32 each, linear RGB premultiplied by the coverage 0..1
-    in the last channel."""
+    in the last channel; `roots` HxW 0..1 is how far the scalp is darkened by the hair that stands on it."""
 
     behind: Array
     before: Array
+    roots: Plane
 
 
 def palette(person: Person, wash: Wash) -> Array:
@@ -38,8 +39,8 @@ def palette(person: Person, wash: Wash) -> Array:
     hair = person.hair
     base = linear(HAIR_COLOURS[hair.colour]) * np.float32(1.15 * np.exp(wash.tone))
     warm = np.array((1.12, 1.0, 0.86), np.float32)
-    grey = 0.5 * base + 0.5 * linear((150, 148, 146))
-    return np.stack((base * 0.68, base, base * 1.3 * warm, grey)).astype(np.float32)
+    grey = 0.66 * base + 0.34 * linear((150, 148, 146))
+    return np.stack((base * 0.74, base, base * 1.22 * warm, grey)).astype(np.float32)
 
 
 def _tints(person: Person, tint: Array) -> Array:
@@ -81,21 +82,21 @@ def _shade(
     deep = 1 - 0.45 * np.clip((middle[..., 1] - 0.7) / 0.5, 0, 1) * (middle[..., 2] < 0.1)
     diffuse = np.sqrt(np.maximum(1 - cos_l * cos_l, 0)) * facing * open_ * deep
     ambient = (0.55 - 0.45 * form[..., 1]) * open_ * rear * deep
-    moved = t + form * (0.10 + 0.11 * shift)[..., None]
+    moved = t + form * (0.10 + 0.03 * shift)[..., None]
     moved /= np.linalg.norm(moved, axis=-1, keepdims=True) + 1e-6
     cos_h = moved @ half
-    lobe = np.sqrt(np.maximum(1 - cos_h * cos_h, 0)) ** (34 + 70 * wash.sheen)
+    lobe = np.sqrt(np.maximum(1 - cos_h * cos_h, 0)) ** (16 + 34 * wash.sheen)
     rim = np.clip(form @ np.asarray(light.rim_dir, np.float32) + 0.1, 0, 1) * (1 - np.abs(form[..., 2])) * open_
     return (
         diffuse + np.float32(0.8 * np.mean(light.rim)) * rim,
         ambient,
-        lobe * facing * open_ * np.float32(0.25 + 0.75 * wash.sheen),
+        lobe * facing * open_ * np.float32(0.2 + 0.65 * wash.sheen),
     )
 
 
 def _thickness(person: Person, pose: Pose) -> tuple[int, float]:
     """Base stroke width in pixels and the share of strands drawn one pixel wider."""
-    width = {"thin": 0.0072, "normal": 0.0115, "thick": 0.0165}[person.hair.strand] * pose.scale
+    width = {"thin": 0.0072, "normal": 0.0115, "thick": 0.0150}[person.hair.strand] * pose.scale
     whole = max(1, int(width))
     return whole, float(np.clip(width - whole, 0, 1))
 
@@ -119,7 +120,25 @@ def draw_hair(person: Person, wash: Wash, light: Light, strands: Strands, pose: 
         _underlayer(person, strands, pose, depth, colours[0] * (0.16 * key + 0.30 * sky), behind, before)
         _overlayer(person, wash, light, strands, pose, depth, colours, (behind, before, wisps, far_wisps))
     fine = np.float32(min(0.62, 0.25 + pose.scale / 400))
-    return Hair(_veil(_decode(behind), _decode(far_wisps), fine), _veil(_decode(before), _decode(wisps), fine))
+    roots = _roots(strands, pose, depth, float(colours[1].mean()))
+    return Hair(_veil(_decode(behind), _decode(far_wisps), fine), _veil(_decode(before), _decode(wisps), fine), roots)
+
+
+def _roots(strands: Strands, pose: Pose, depth: Plane, lightness: float) -> Plane:
+    """Density of visible roots, which closes partings and softens the hairline without a stroke."""
+    size = pose.size
+    cell = 0.05 * pose.scale
+    side = int(size / cell) + 1
+    xy, z = pose.project(strands.path[:, 0])
+    px = np.clip(xy.astype(int), 0, size - 1)
+    seen = z > depth[px[:, 1], px[:, 0]] - 0.12
+    at = np.clip((xy[seen] / cell).astype(int), 0, side - 1)
+    count = np.bincount(at[:, 1] * side + at[:, 0], minlength=side * side).reshape(side, side).astype(np.float32)
+    full = max(len(strands.path) / 2400, 1e-3)
+    thick = np.minimum(1.4 * cv2.GaussianBlur(np.minimum(count / np.float32(full), 1), (0, 0), 1.3), 1)
+    scale = np.array(((1 / cell, 0, 0.5 / cell - 0.5), (0, 1 / cell, 0.5 / cell - 0.5)), np.float32)
+    wide = cv2.warpAffine(thick, scale, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return wide * np.float32(0.9 * max(1 - 1.2 * lightness, 0.2))
 
 
 def _veil(hair: Array, wisps: Array, opacity: np.float32) -> Array:
@@ -173,14 +192,16 @@ def _underlayer(
     """Broader dark strokes along some of the strands, tips left out, so that no scalp shows between the lit ones."""
     if person.hair.loss == "thinning":
         return
-    some = strands.path[~strands.stray][: 350 + int(2.4 * pose.size)]
-    stride = max(1, some.shape[1] // 12)
+    some = strands.path[~strands.stray][: 250 + int(2.6 * pose.size)]
+    reach = np.abs(np.diff(some[:, ::3], axis=1)).sum((1, 2))
+    middling = float(np.median(reach))
+    some = some[reach > 0.4 * middling]  # broad strokes along stubs (sideburns, nape) would be beads
+    stride = max(1, some.shape[1] // (12 if pose.size >= 192 else 8))
     keep = max(3, round(some.shape[1] * 0.8))
     xy, z = _place(some[:, :keep:stride], pose)
     runs = _runs(xy, 1)
     front = _in_front(runs, np.stack((z[:, :-1], z[:, 1:]), -1), depth)
-    reach = float(np.median(np.abs(np.diff(some, axis=1)).sum((1, 2))))
-    width = max(1, round(min(0.042 if person.hair.length == "short" else 0.034, 0.15 * reach) * pose.scale + 0.35))
+    width = max(1, round(min(0.042 if person.hair.length == "short" else 0.034, 0.15 * middling) * pose.scale + 0.35))
     code = (*_encode(colour[None])[0], 255)
     for target, chosen in ((behind, ~front), (before, front)):
         cv2.polylines(target, cast(list[Array], runs[chosen]), False, code, width, cv2.LINE_AA, _SHIFT)
@@ -196,7 +217,9 @@ def _overlayer(
     runs = _runs(xy, length)
     n, r = runs.shape[:2]
     mid = np.minimum(np.arange(r) * length + 1, strands.path.shape[1] - 2)
-    middle, tangent = strands.path[:, mid], strands.path[:, mid + 1] - strands.path[:, mid]
+    # The tangent spans the run: a highlight is a band over neighbouring strands, not a glitter of their wiggles.
+    middle, far = strands.path[:, mid], np.minimum(mid + 2, strands.path.shape[1] - 1)
+    tangent = strands.path[:, far] - strands.path[:, mid - 1]
     along = np.broadcast_to((np.arange(r, dtype=np.float32) + 0.5) / r, (n, r))
     layer = np.broadcast_to(strands.layer[:, None], (n, r))
     diffuse, ambient, shine = _shade(
@@ -210,7 +233,7 @@ def _overlayer(
     key, sky = np.asarray(light.key, np.float32), np.asarray(light.sky, np.float32)
     mean = (diffuse * key.mean() + ambient * sky.mean()) * np.exp(0.13 * strands.tint)[:, None]
     shade = np.clip(np.sqrt(mean / 1.6) * _SHADES, 0, _SHADES - 1).astype(np.int64)
-    gleam = np.clip(np.sqrt(shine) * _SHINES + 0.3, 0, _SHINES - 1).astype(np.int64)
+    gleam = np.clip(np.sqrt(shine) * _SHINES + 0.3 + 0.3 * strands.tint[:, None], 0, _SHINES - 1).astype(np.int64)
     kind = np.broadcast_to(_tints(person, strands.tint)[:, None], (n, r))
     base, wider = _thickness(person, pose)
     thick = (((strands.tint * 7.31) % 1.0 < wider)[:, None] & (along < 0.8) & (kind != 3)).astype(np.int64)
@@ -229,7 +252,7 @@ def _overlayer(
     level = np.float32(1.6) * np.square((shade_of[:, None] + np.float32(0.5)) / _SHADES)
     gloss = np.float32(0.9) * np.square(gleam_of[:, None] / _SHINES)
     albedo = colours[kind_of]
-    inks = _encode(albedo * tone * level + (np.sqrt(albedo) * 0.35 + 0.05) * gloss * key)
+    inks = _encode(albedo * tone * level + (np.sqrt(albedo) * 0.24 + 0.02) * gloss * key)
     widths = np.where(which > 1, 1, base + thick_of).tolist()
     # Within a depth layer, groups follow their code: dark shades first, lit ones over them.
     for a, b, buffer, ink, width in zip(edges[:-1], edges[1:], which, inks, widths, strict=True):

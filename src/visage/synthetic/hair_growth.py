@@ -40,12 +40,6 @@ def _unit(v: Array) -> Array:
     return v / (np.sqrt(np.einsum("...i,...i->...", v, v))[..., None] + np.float32(1e-6))
 
 
-def _columns(point: Array) -> tuple[Array, Array, Array]:
-    """(G, 3) points as three contiguous (G, 1) planes, the form in which solids are asked."""
-    x, y, z = (np.ascontiguousarray(c[:, None]) for c in point.T)
-    return x, y, z
-
-
 def _roots(style: HairStyle, head: Solid, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
     """Evenly spread roots (G, 3) inside the hairline and the angle (G,) from the nose, degrees."""
     i = np.arange(count, dtype=np.float32)
@@ -79,8 +73,8 @@ def _reach(style: HairStyle, wash: Wash, rng: np.random.Generator, root: Array, 
         top = 0.06 + 0.34 * style.reach**1.5 + wash.trim * 0.5
         if style.loss in ("bald", "thinning"):
             top = min(top, 0.14)
-        sides = np.clip((0.15 - root[:, 1]) / 0.9, 0.3, 1)
-        arc = np.maximum(top * (0.7 if tight else 1.0) * sides * (1 + 0.15 * noise), 0.055).astype(np.float32)
+        sides = np.clip((0.05 - root[:, 1]) / 0.75, 0.16, 1)
+        arc = np.maximum(top * (0.7 if tight else 1.0) * sides * (1 + 0.15 * noise), 0.045).astype(np.float32)
     elif tight:
         arc = np.float32({"bob": 0.42, "medium": 0.62, "long": 0.85}[style.length] + wash.trim) * (1 + 0.08 * noise)
     else:
@@ -88,10 +82,19 @@ def _reach(style: HairStyle, wash: Wash, rng: np.random.Generator, root: Array, 
             style.length
         ]
         cut = np.float32(low + wash.trim) + layered * noise
-    if style.bangs == "full":
+    edge = 0.3 if style.length == "short" else 2.2  # a fringe runs into the hair beside the face, if there is any
+    if tight:
+        arc = np.where(fringe, 1.15 * arc, arc)
+    elif style.bangs == "full":
         arc = np.where(fringe, 1.2, arc)
         cut = np.where(
-            fringe, -0.26 + 0.05 * np.clip(wash.restyle, -1, 1.5) + 0.035 * noise + 0.5 * np.square(root[:, 0]), cut
+            fringe,
+            -0.26
+            + 0.05 * np.clip(wash.restyle, -1, 1.5)
+            + 0.035 * noise
+            + 0.5 * np.square(root[:, 0])
+            + edge * np.maximum(np.abs(root[:, 0]) - 0.44, 0),
+            cut,
         )
     elif style.bangs == "side":
         arc = np.where(fringe, np.minimum(np.maximum(arc, 0.75), 0.95 + 0.08 * noise), arc)
@@ -138,21 +141,28 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
     style, rng = person.hair, stream(wash.seed, 51)
     root, degrees = _roots(style, head, rng, count)
     n = len(root)
-    fringe = (root[:, 1] < -0.5) & (root[:, 2] > 0.12) & (degrees < 62) & (style.bangs != "none")
+    fringe = (
+        (root[:, 1] < -0.5)
+        & (root[:, 2] > 0.12)
+        & (degrees < (72 if style.bangs == "full" else 62))
+        & (style.bangs != "none")
+    )
     arc, cut = _reach(style, wash, rng, root, fringe)
     layer = rng.random(n).astype(np.float32)
-    part = (_part(style, wash) + rng.normal(0, 0.045, n)).astype(np.float32)
+    part = (_part(style, wash) + rng.normal(0, 0.03, n)).astype(np.float32)
     tight, curly = style.curl == "tightly curly", style.curl == "curly"
     body_of_curl = {"straight": 0.075, "wavy": 0.11, "curly": 0.15, "tightly curly": 0.10}[style.curl]
     strand = {"thin": 0.7, "normal": 1.0, "thick": 1.25}[style.strand]
     hover = (0.015 + layer * body_of_curl * (0.5 + 0.8 * style.volume) * wash.volume * strand).astype(np.float32)
     hover = np.minimum(hover, 0.02 + 0.5 * arc)
-    afro = tight or (style.length == "short" and style.reach < 0.25)
-    weight = np.float32(0.10 if tight else (0.36 if curly else 0.6))
+    afro = tight or (style.length == "short" and style.reach < 0.25 and style.bangs == "none")
+    weight = np.float32(0.10 if tight else (0.5 if curly else 0.6))
     side = np.where(root[:, 0] > part, 1.0, -1.0).astype(np.float32)
     clear = (0.68 * person.shape.cheek / 0.7 + 0.16 * (0.5 - style.tuck) * rng.random(n)).astype(np.float32)
     ahead = root[:, 2] + rng.normal(0, 0.12, n) > (-0.05 + 0.5 * (style.volume - 0.5))
-    wander = rng.normal(0, 0.30 if tight else (0.06 if curly else 0.035), (n, 3)).astype(np.float32)
+    loose = 0.16 if tight else (0.045 if curly else (0.09 if style.length == "short" else 0.035))
+    brow = (0.6 * np.clip(root[:, 2] * 2, 0, 1) * ~fringe).astype(np.float32)
+    wander = rng.standard_normal((n, 3), np.float32) * np.float32(loose)
 
     longest = float(min(arc.max(), 4.0)) if n else 1.0
     step = np.float32(
@@ -160,30 +170,30 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
     )
     point, path = root.copy(), [root]
     turn = np.float32(np.clip(step / 0.05, 0.6, 2.5))  # bending is per length, not per step
-    normal = head.outward(*_columns(root), detail=False)[:, 0]
+    normal, gap = head.hug(root)
     heading = _unit(normal * 0.5 + _unit(_flow(style, part, root, point, normal, fringe)))
     for k in range(_STEPS):
-        columns = _columns(point)
-        normal = head.outward(*columns, detail=False)[:, 0]
-        gap = head.distance(*columns)[:, 0]
         lying = np.exp(-np.square(np.maximum(gap - hover, 0) / 0.13))[:, None]
         if afro:
             pull = normal * np.float32(0.9) + down * weight * np.float32(0.4 + k / _STEPS)
-            heading = _unit(0.8 * heading + 0.35 * pull + wander)
+            pull[:, 1] -= brow  # above the forehead it stands up and back instead of hanging over the eyes
+            heading = _unit(np.float32(0.8) * heading + np.float32(0.35) * pull + wander)
         else:
             flow = _unit(_flow(style, part, root, point, normal, fringe))
             flow = flow - normal * np.minimum(np.einsum("ij,ij->i", flow, normal), 0)[:, None]
             pull = lying * flow * np.float32(0.8) + down * weight * (1.2 - lying) + wander
-            onto = (gap - hover)[:, None] * normal * np.float32(1.2) * lying
-            heading = _unit(heading * np.float32(0.75) + pull * turn - onto)
+            above = gap - hover
+            near = above * np.exp(-np.square(np.maximum(above, 0) / 0.3)) * np.float32(1.2)
+            heading = _unit(heading * np.float32(0.75) + pull * turn - normal * near[:, None])
         # Hair that is not a fringe keeps off the middle of the face.
         point = point + heading * step
         face = (point[:, 2] > 0.1) & (point[:, 1] > -0.60) & ~fringe & (side * point[:, 0] < clear)
         point[:, 0] += np.where(face, np.clip(0.45 * (side * clear - point[:, 0]), -2 * step, 2 * step), 0)
-        heading[:, 0] += np.where(face, side * 0.3, 0)
-        columns = _columns(point)
-        inside = np.maximum(hover * min(1.0, (k + 1) / 4) - head.distance(*columns)[:, 0], 0)
-        point += normal * np.minimum(inside, 2 * step + 0.02)[:, None]
+        heading[:, 0] = np.where(face, side * np.clip(side * heading[:, 0], 0.05, 0.3), heading[:, 0])
+        normal, gap = head.hug(point)
+        push = np.clip(hover * np.float32(min(1.0, (k + 1) / 4)) - gap, 0, 2 * step + np.float32(0.02))
+        point += normal * push[:, None]
+        gap += push
         low = point[:, 1] > 1.1
         if low.any():
             z, floor = point[low, 2], body.front_z(point[low, 0], point[low, 1]) + 0.03 + 0.5 * hover[low]

@@ -25,8 +25,8 @@ _CURL = {
 
 _CLUMP = {
     "straight": 0.4,
-    "wavy": 0.6,
-    "curly": 0.75,
+    "wavy": 0.5,
+    "curly": 0.55,
     "tightly curly": 0.0,
 }  # how far locks may draw together at the tips
 
@@ -84,27 +84,29 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
 
     # Locks: strands start apart and draw together (or fan out, where the hair is fine and clean).
     gap = np.float32(0.62 / np.sqrt(n / 6.0) + 0.012)
-    angle, radial = rng.uniform(0, 2 * np.pi, total), np.sqrt(rng.random(total))
-    clump = np.clip(style.clump * _CLUMP[style.curl] - 0.2 * wash.frizz, 0.0, 0.75)
-    fan = 1.3 if style.curl == "tightly curly" else 0.35 * wash.frizz + 0.3 * (style.length == "short")
-    draw = (1 - clump * along**0.8) + fan * along
+    angle, radial = rng.random((2, total), dtype=np.float32)
+    angle, radial = angle * np.float32(2 * np.pi), np.sqrt(radial)
+    clump = style.clump * _CLUMP[style.curl] * (0.35 if style.length == "short" else 1.0)
+    clump = float(np.clip(clump - 0.2 * wash.frizz, 0.0, 0.75))
+    fan = 2.4 if style.curl == "tightly curly" else 0.35 * wash.frizz + 0.3 * (style.length == "short")
+    draw = ((1 - clump * along**0.8) + fan * along).astype(np.float32)
     across = (radial * np.cos(angle) * gap).astype(np.float32)[:, None] * draw
     out = (radial * np.sin(angle) * gap * 0.6).astype(np.float32)[:, None] * draw * np.minimum(along * 5, 1)
 
-    phase_lock = rng.uniform(0, 2 * np.pi, n)[owner] + rng.normal(0, jitter * (0.7 + 0.6 * wash.frizz), total)
-    turns = (2 * np.pi / pitch * rng.uniform(0.8, 1.25, n)[owner] * rng.normal(1, 0.03, total))[:, None]
-    phase = (turns * run + phase_lock[:, None]).astype(np.float32)
-    size = (radius * rng.uniform(0.7, 1.3, n)[owner])[:, None] * np.minimum(
-        run / (0.12 if style.curl == "tightly curly" else 0.3), 1
-    )
-    size = (size * (0.85 + 0.06 * wash.restyle)).astype(np.float32)
-    flat = 0.45 if style.curl in ("straight", "wavy") else 0.9
+    own = rng.standard_normal((4, total), dtype=np.float32)
+    phase_lock = rng.uniform(0, 2 * np.pi, n)[owner] + own[0] * (jitter * (0.7 + 0.6 * wash.frizz))
+    turns = 2 * np.pi / pitch * rng.uniform(0.8, 1.25, n)[owner] * (1 + 0.03 * own[1])
+    phase = turns.astype(np.float32)[:, None] * run + phase_lock.astype(np.float32)[:, None]
+    size = (radius * rng.uniform(0.7, 1.3, n) * (0.85 + 0.06 * wash.restyle)).astype(np.float32)
+    size = np.minimum(size, np.float32(0.16) * guides.length)[owner, None]  # stubs do not curl into beads
+    size = size * np.minimum(run * np.float32(1 / (0.12 if style.curl == "tightly curly" else 0.3)), 1)
+    flat = np.float32(0.45) if style.curl in ("straight", "wavy") else np.float32(0.9)
     across = across + size * np.sin(phase)
     out = out + size * flat * np.cos(phase)
 
     # Frizz: a slow random walk of each strand; flyaways get a large one.
     stray = rng.random(total) < 0.006 + 0.018 * wash.flyaways
-    knots = rng.normal(0, 1, (2, total, 5)).astype(np.float32)
+    knots = rng.standard_normal((2, total, 5), dtype=np.float32)
     at = np.linspace(0, 3.999, points)
     low, t = at.astype(int), (at - at.astype(int)).astype(np.float32)
     walk = knots[..., low] * (1 - t) + knots[..., low + 1] * t
@@ -116,8 +118,8 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     across = across + walk[0] * amount
     out = out + walk[1] * amount + np.where(stray, 0.03, 0).astype(np.float32)[:, None] * along
     grown = path[owner] + away[owner] * out[..., None] + side[owner] * across[..., None]
-    layer = np.clip(guides.layer[owner] + 0.175 * rng.normal(0, 1, total), 0, 1).astype(np.float32)
-    tint = (0.4 * rng.normal(0, 1, n)[owner] + 0.8 * rng.normal(0, 1, total)).astype(np.float32)
+    layer = np.clip(guides.layer[owner] + 0.175 * own[2], 0, 1).astype(np.float32)
+    tint = (0.4 * rng.normal(0, 1, n)[owner] + 0.8 * own[3]).astype(np.float32)
     if style.loss == "thinning":
         bare = smoothstep(-0.35, -0.75, guides.path[owner, 0, 1])
         kept = rng.random(total) > 0.72 * bare

@@ -54,7 +54,7 @@ def cast_shadow(solid: Solid, toward: Array, softness: float) -> tuple[Canvas, P
         t = np.float32(reach / lateral)
         above = canvas.sample(height, x + toward[0] * t, y + toward[1] * t) - height - np.float32(toward[2] * t + 0.012)
         np.maximum(blocked, above / np.float32(softness * t + 0.02), out=blocked)
-    return canvas, blur(1 - np.clip(blocked, 0, 1), 0.012 * canvas.per_unit + 0.4)
+    return canvas, blur(1 - np.clip(blocked, 0, 0.88), 0.018 * canvas.per_unit + 0.4)
 
 
 def _ears(person: Person, head: Solid, pose: Pose, light: Light, base: Layer) -> None:
@@ -146,8 +146,11 @@ def draw_head(person: Person, view: View, light: Light, head: Solid, pose: Pose)
     eye = maps[..., 1:2]
     mean = blur(irradiance, 0.05 * pose.scale)
     irradiance += (0.9 * mean - irradiance) * eye * np.float32(0.6)
+    irradiance += (mean - irradiance) * np.array(
+        (0.50, 0.30, 0.22), np.float32
+    )  # light that has wandered under the skin
     key = np.asarray(light.key, np.float32)
-    colour = irradiance * albedo + specular * (0.055 * maps[..., 3] * (1 - eye[..., 0]))[..., None]
+    colour = irradiance * albedo + specular * (0.044 * maps[..., 3] * (1 - eye[..., 0]))[..., None]
     colour += maps[..., 2:3] * key * np.float32(0.9)
     # Grazing skin goes lighter (fuzz and oil): a Fresnel-like edge that ties the face to its surroundings.
     grazing = (1 - np.clip(normal[..., 2], 0, 1)) ** 4

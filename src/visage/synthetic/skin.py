@@ -64,6 +64,7 @@ def paint_face(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Coat
     albedo = np.empty((*canvas.shape, 3), np.float32)
     shade = 1 + np.float32(0.13 * skin.texture) * blotch + np.float32(0.11 * skin.texture) * pores
     albedo[:] = shade[..., None] * colour
+    albedo[..., 1:] *= (1 - np.float32(0.05) * blotch - np.float32(0.04) * pores)[..., None]  # mottled by the blood
     blood = (0.35 + 0.5 * skin.redness) * (
         spot(0.40, 0.33, 0.15, 0.13) + 0.8 * spot(0, s.nose_y, 0.12, 0.09) + 0.4 * spot(0, s.chin_y - 0.1, 0.14, 0.1)
     )
@@ -94,16 +95,16 @@ def paint_face(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Coat
     _paint_mouth(albedo, gloss, person, mouth, canvas, rng)
     _paint_beard(albedo, person, mouth, canvas, rng)
     _paint_brows(albedo, person, view, canvas, rng)
-    return Coat(albedo, gloss, 0.0035 * skin.texture * pores)
+    return Coat(albedo, gloss, 0.0045 * skin.texture * pores)
 
 
 def _nostrils(albedo: Array, person: Person, canvas: Canvas) -> None:
     s = person.shape
-    cx, cy = s.nose_width * 0.47, s.nose_y + 0.070
+    cx, cy = s.nose_width * 0.46, s.nose_y + 0.062
     rows, cols = canvas.window(-0.25, cy - 0.1, 0.25, cy + 0.1)
     x, y = np.abs(canvas.xs[:, cols]) - cx, canvas.ys[rows] - cy
     y = y - 0.35 * x
-    hole = smoothstep(1.25, 0.5, np.sqrt(np.square(x / (0.30 * s.nose_width)) + np.square(y / 0.024)))
+    hole = smoothstep(1.25, 0.5, np.sqrt(np.square(x / (0.25 * s.nose_width)) + np.square(y / 0.019)))
     albedo[rows, cols] *= 1 - hole[..., None] * np.array((0.66, 0.78, 0.80), np.float32)
 
 
@@ -162,7 +163,7 @@ def _paint_brows(albedo: Array, person: Person, view: View, canvas: Canvas, rng:
         t = u[row]
         x = s.eye_x - 0.52 * s.brow_length * 1.6 + t * s.brow_length * 1.72
         lift = s.brow_arch * (1 - np.square((t - 0.62) / 0.62)) - s.brow_slope * (0.5 - t) * 0.8 + 0.035 * view.brows
-        thick = s.brow_thick * np.minimum(1.0, 1.5 * (1 - t) + 0.25) * (0.75 + 0.25 * np.minimum(t * 6, 1))
+        thick = s.brow_thick * np.minimum(1.0, 1.5 * (1 - t) + 0.25) * (0.45 + 0.55 * np.minimum(t * 4, 1))
         y = s.brow_y + 0.02 - lift + across[row] * thick * 0.8
         angle = -1.25 + 1.35 * np.minimum(t * 1.5, 1) - 0.3 * across[row] + wild[row]
         k = np.linspace(0, 1, 4, dtype=np.float32)[None, :]
@@ -173,7 +174,7 @@ def _paint_brows(albedo: Array, person: Person, view: View, canvas: Canvas, rng:
     rows, cols = canvas.window(-0.75, s.brow_y - 0.25, 0.75, s.brow_y + 0.25)
     cover = strokes(canvas, np.concatenate(lines).astype(np.float32))[rows, cols]
     soft = blur(cover, 0.014 * canvas.per_unit + 0.3)
-    alpha = np.clip(0.6 * soft + 0.6 * cover, 0, 1) * np.float32(0.92)
+    alpha = np.clip(0.55 * soft + 0.55 * cover, 0, 1) * np.float32(0.86)
     albedo[rows, cols] = mix(albedo[rows, cols], np.broadcast_to(hair_tint(person), (*alpha.shape, 3)), alpha)
 
 
@@ -185,7 +186,7 @@ def _paint_beard(albedo: Array, person: Person, mouth: Mouth, canvas: Canvas, rn
     ax = np.abs(x)
     upper = smoothstep(s.nose_y + 0.10, s.nose_y + 0.15, y) * smoothstep(mouth.half + 0.10, mouth.half + 0.02, ax)
     upper = upper * smoothstep(mouth.y + 0.10, mouth.y + 0.02, y)
-    edge = mouth.y + 0.02 - 0.55 * smoothstep(0.30, 0.62, ax)
+    edge = mouth.y + 0.02 - 0.55 * smoothstep(0.30, 0.58, ax) - 0.35 * smoothstep(0.55, 0.68, ax)
     jaw = smoothstep(-0.06, 0.06, y - edge) * smoothstep(0.20, 0.34, ax + 1.2 * np.maximum(y - mouth.y - 0.05, 0))
     chin = smoothstep(mouth.y + 0.13, mouth.y + 0.2, y) * smoothstep(0.34, 0.24, ax)
     chin = np.maximum(
@@ -208,7 +209,8 @@ def _paint_beard(albedo: Array, person: Person, mouth: Mouth, canvas: Canvas, rn
     k = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None]
     step = np.stack((np.cos(angle), np.sin(angle)), -1)[:, None, :].astype(np.float32) * long
     cover = strokes(canvas, roots[:, None, :] + k * step)
-    soft = blur(where, 0.03 * canvas.per_unit)
+    where = where * (0.3 + 0.7 * smoothstep(-0.15, 0.3, y))
+    soft = blur(where, 0.04 * canvas.per_unit)
     alpha = (
         soft * np.float32(0.22) + cover * np.float32(0.30)
         if stubble

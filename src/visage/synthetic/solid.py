@@ -102,6 +102,12 @@ class Solid:
         middle, half = np.float32((self.top + self.bottom) / 2), np.float32((self.bottom - self.top) / 2)
         return np.maximum(gap, np.abs(y - middle) - half)
 
+    def hug(self, points: Array) -> tuple[Array, Array]:
+        """Unit normals (N, 3), the relief ignored, and distances (N,) of N points: what growing hair asks at each
+        step."""
+        x, y, z = (np.ascontiguousarray(c[:, None]) for c in points.T)
+        return self.outward(x, y, z, detail=False)[:, 0], self.distance(x, y, z)[:, 0]
+
     def outward(self, x: Plane, y: Plane, z: Plane, detail: bool = True) -> Array:
         """Unit normals (..., 3) in the frame at points on (or near) the surface; without `detail` the relief is
         ignored."""
@@ -153,7 +159,7 @@ class Solid:
                 np.minimum(lc, gap, out=lc)
                 ls = np.maximum(ls - gap * np.float32(0.95), -1)
             s.reshape(-1, 1)[part], closest.reshape(-1, 1)[part] = ls, lc
-        coverage = np.clip(1.2 - closest * np.float32(pose.scale), 0, 1)
+        coverage = np.square(np.clip(1.15 - closest * np.float32(0.75 * pose.scale), 0, 1))
         point = (a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2])
         normal = self.outward(*point) @ pose.rotation.T
         depth = np.where(coverage > 0.5, s, np.float32(-9))

@@ -38,7 +38,7 @@ class LiveTracker(Tracker):
     def artifact(self, path: Path) -> None:
         """Nothing: DVCLive would `dvc add` what a stage already declares."""
 
-    def close(self, status: str) -> None:  # noqa: ARG002
+    def close(self, status: str) -> None:
         """Write metrics.json; the status, which is no result, stays out of it."""
         self._live.end()
 

@@ -145,7 +145,9 @@ def _simplify(node: Any, curves: list[str]) -> None:
     color = node.get("color")
     if isinstance(color, dict) and color.get("field") == "rev":
         dash = node.pop("strokeDash", None)
-        own = dash if isinstance(dash, dict) and dash.get("field") not in (None, "rev", _CURVE) else {"value": PALETTE[0]}
+        own = (
+            dash if isinstance(dash, dict) and dash.get("field") not in (None, "rev", _CURVE) else {"value": PALETTE[0]}
+        )
         node["color"] = _curve_colour(curves) if curves else own
     if "params" in node:
         # Panning by mouse, which a picture cannot do, makes Vega cut the marks off at the frame.

@@ -1,13 +1,16 @@
 """Resume states and final checkpoints: written atomically, read with `weights_only=True`.
 
-The resume state lives in `$DVC_ROOT/.visage/state/<stage>/<key>/`, because DVC deletes a stage's outputs before it reruns
-it. The key is a hash of everything that decides the result, so that a changed parameter can never continue an old run.
+The resume state lives in `$DVC_ROOT/.visage/state/<stage>/<key>/`, because DVC deletes a stage's outputs before it
+reruns it. The key is a hash of everything that decides the result, so that a changed parameter can never continue an
+old run.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +19,11 @@ from typing import Any
 import torch
 
 from visage.errors import DataError
-from visage.io.atomic import atomic_path
+from visage.io.atomic import write_bytes
 
 
 def state_dir(stage: str, identity: Mapping[str, Any]) -> Path:
-    """The directory for the resume state of `stage` run with `identity`: parameters (dataclasses too) and hashes of data.
+    """The directory for the resume state of `stage`; `identity` is its parameters and the hashes of its data.
 
     The package's own code is part of the key: a run never continues under other code than it began with.
     """
@@ -40,8 +43,25 @@ def code_digest() -> str:
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors, numbers, strings, lists and dicts so that `load` can read them back safely."""
-    with atomic_path(path) as tmp:
-        torch.save(dict(state), tmp)
+    # Through memory: torch names the archive's folder after the file, and a temporary name would change the bytes.
+    buffer = io.BytesIO()
+    torch.save(_canonical(state), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _canonical(value: Any) -> Any:
+    """`value` with fresh containers and one object for equal strings.
+
+    Pickle writes a reference where it meets an object again, so a state that was loaded (a resumed run's) and one that
+    was never saved would be equal and yet other bytes.
+    """
+    if isinstance(value, Mapping):
+        return {_canonical(key): _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(inner) for inner in value]
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    return value
 
 
 def load(path: Path) -> dict[str, Any]:

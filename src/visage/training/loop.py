@@ -161,7 +161,7 @@ class Loop:
         value = row[f"valid_{settings.monitor}"]
         if not math.isfinite(row["train_loss"] + row["valid_loss"] + value):
             raise DataError(
-                f"the loss is not a number any more in epoch {now.epoch + 1}: the learning rate ({row['lr']:g}) is too high"
+                f"the loss is no longer a number in epoch {now.epoch + 1}: a learning rate of {row['lr']:g} is too high"
             )
         now.history.append(row)
         better = now.improves(value, settings.mode)

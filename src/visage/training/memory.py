@@ -1,8 +1,8 @@
 """The memory budget: predicted by a dry step, compared with `runtime.memory_gb` before training, measured during it.
 
-What a training step keeps is counted, not measured: a forward pass of two samples with hooks on everything autograd saves
-gives bytes per sample, independent of allocator and device, and a prediction linear in the micro-batch. Frozen layers
-save nothing and so cost nothing here, as in truth.
+What a training step keeps is counted, not measured: a forward pass of two samples with hooks on everything autograd
+saves gives bytes per sample, independent of allocator and device, and a prediction linear in the micro-batch. Frozen
+layers save nothing and so cost nothing here, as in truth.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ BACKWARD_FACTOR = 1.35
 
 @dataclass(frozen=True)
 class Budget:
-    """Predicted memory of one training process in MiB: `base` + `per_sample` x micro-batch; `limit` for each process."""
+    """Predicted MiB of one training process, `base` + `per_sample` x micro-batch, and its `limit`."""
 
     base: float
     per_sample: float
@@ -39,7 +39,7 @@ class Budget:
 
 
 def measure(task: Task, runtime: Runtime) -> Budget:
-    """Count what a training step of `task` keeps, with its own samples and loss; leaves the model's weights as they are.
+    """Count what a training step of `task` keeps, with its own samples and loss; the model stays as it is.
 
     Saved tensors that are parameters are not counted twice; tensors sharing a storage are counted once.
     """
@@ -89,7 +89,7 @@ def check(budget: Budget, section: str, micro_batch: int, batch_size: int, runti
     fits = budget.largest(part)
     remedy = f"{section}.micro_batch={fits}" if fits else f"runtime.memory_gb={total + 0.5:.1f}, or smaller pictures"
     raise DoesNotFitError(
-        f"{section}.micro_batch={micro_batch} needs about {total:.2f} GB and runtime.memory_gb is {runtime.memory_gb:g}: "
+        f"{section}.micro_batch={micro_batch} needs about {total:.2f} GB, runtime.memory_gb is {runtime.memory_gb:g}: "
         f"set {remedy}"
     )
 

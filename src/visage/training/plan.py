@@ -29,7 +29,7 @@ def share(batch: np.ndarray, rank: int, world: int) -> np.ndarray:
 
 
 def micro_batches(indices: np.ndarray, micro_batch: int) -> list[np.ndarray]:
-    """`indices` in portions of at most `micro_batch`, as even as possible so that batch norm never sees a lone leftover."""
+    """`indices` in even portions of at most `micro_batch`: batch norm must not meet a lone leftover."""
     portions = max(1, -(-len(indices) // micro_batch))
     return list(np.array_split(indices, portions))
 

@@ -1,8 +1,8 @@
 """Data-parallel processes on this machine: this process is the first, the others are its children.
 
-The children are forked before torch has computed a gradient: they share its 300 MB of code and cost nothing to start, where
-spawning costs an import of torch each (3 - 4 s). Autograd does not survive a fork once it has run, so a second training in one
-process spawns. The processes meet through a file, so no port can be taken.
+The children are forked before torch has computed a gradient: they share its 300 MB of code and cost nothing to start,
+where spawning costs an import of torch each (3 - 4 s). Autograd does not survive a fork once it has run, so a second
+training in one process spawns. The processes meet through a file, so no port can be taken.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from visage.errors import VisageError
 from visage.runtime import Runtime
@@ -28,8 +29,8 @@ _autograd_has_run = False
 def launch(leader: Callable[[], None], member: Callable[[], None], runtime: Runtime) -> None:
     """Call `leader` here and `member` in `runtime.processes` - 1 children; gradients are exchanged through gloo.
 
-    With one process, or under `accelerate launch` (WORLD_SIZE is set), only `leader` is called. An error of the leader ends
-    the children; a child that dies makes the leader's next exchange fail, and its exit is named in the error.
+    With one process, or under `accelerate launch` (WORLD_SIZE is set), only `leader` is called. An error of the leader
+    ends the children; a child that dies makes the leader's next exchange fail, and its exit is named in the error.
     """
     global _autograd_has_run
     if runtime.processes == 1 or "WORLD_SIZE" in os.environ:
@@ -39,7 +40,7 @@ def launch(leader: Callable[[], None], member: Callable[[], None], runtime: Runt
     import torch.multiprocessing as multiprocessing
 
     method = "fork" if sys.platform.startswith("linux") and not _autograd_has_run else "spawn"
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="visage-") as directory:
         rendezvous = Path(directory) / "rendezvous"

@@ -1,7 +1,7 @@
 """Learning-rate schedules by name, with one interface whether they move per step or per epoch.
 
-torch's own schedulers do the work; what is added is the knowledge of when each wants to be called, so that the loop has no
-branch for it, and a state that `weights_only=True` can load.
+torch's own schedulers do the work; what is added is the knowledge of when each wants to be called, so that the loop has
+no branch for it, and a state that `weights_only=True` can load.
 """
 
 from collections.abc import Mapping

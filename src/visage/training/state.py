@@ -1,7 +1,7 @@
 """The position of a run: what the loop needs beside the weights to go on exactly where it was.
 
-The running sums of a half-finished epoch are part of it, one row per process, so that the epoch's training metrics after a
-kill are the numbers of an uninterrupted run to the last bit.
+The running sums of a half-finished epoch are part of it, one row per process, so that the epoch's training metrics
+after a kill are the numbers of an uninterrupted run to the last bit.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """epoch and step are the next to do; `seconds` were spent on the epoch so far; `sums` holds each process's running sums of the epoch under way."""
+    """`epoch` and `step` are the next to do.
+
+    `seconds` were spent on the epoch so far; `sums` holds each process's running sums of it.
+    """
 
     epoch: int = 0
     step: int = 0

@@ -1,6 +1,7 @@
 """Running sums over samples: what a loss and its statistics are kept as until an epoch ends.
 
-They stay tensors of float64 on the device, because fetching a number from a GPU at every step makes it wait for the CPU.
+They stay tensors of float64 on the device, because fetching a number from a GPU at every step makes it wait for the
+CPU.
 """
 
 from collections.abc import Iterable, Mapping

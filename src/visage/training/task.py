@@ -1,7 +1,7 @@
 """What the loop needs to know of a domain: a model, two datasets, and a loss with its statistics.
 
-A task is made inside each training process by a picklable factory, so that a process that was spawned on another machine
-or after a crash builds the same thing; nothing is handed over but parameters.
+A task is made inside each training process by a picklable factory, so that a process that was spawned on another
+machine or after a crash builds the same thing; nothing is handed over but parameters.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from visage.training.plan import Key
 
 
 class Samples(Protocol):
-    """A dataset for the loop: `samples[(epoch, index)]` gives a tuple of arrays or numbers that collate into tensors."""
+    """A dataset for the loop: `samples[(epoch, index)]` is a tuple of arrays or numbers to collate."""
 
     def __len__(self) -> int: ...
 
@@ -30,9 +30,14 @@ class Task(Protocol):
     detached sums over those samples (such as the number classified right), from which `report` makes metrics.
     """
 
-    model: nn.Module
-    train_samples: Samples
-    valid_samples: Samples
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def train_samples(self) -> Samples: ...
+
+    @property
+    def valid_samples(self) -> Samples: ...
 
     def optimizer(self) -> torch.optim.Optimizer: ...
 

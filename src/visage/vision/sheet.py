@@ -20,9 +20,11 @@ MAX_BYTES = 200_000
 
 
 def contact_sheet(
-    tiles: Sequence[tuple[np.ndarray, str]], columns: int, tile: int, frames: Sequence[tuple[int, int, int]] | None = None
+    tiles: Sequence[tuple[np.ndarray, str]],
+    columns: int,
+    tile: int,
 ) -> np.ndarray:
-    """A grid of `tiles` (HxWx3 uint8 RGB, caption), each fitted into tile x tile pixels; `frames` are RGB border colours."""
+    """A grid of `tiles` (HxWx3 uint8 RGB, caption), each fitted into tile x tile pixels."""
     rows = max(1, -(-len(tiles) // columns))
     cell_height, cell_width = tile + CAPTION_PX + GAP_PX, tile + GAP_PX
     sheet = np.full((rows * cell_height + GAP_PX, columns * cell_width + GAP_PX, 3), PAPER, np.uint8)
@@ -33,8 +35,6 @@ def contact_sheet(
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         y, x = top + (tile - size[1]) // 2, left + (tile - size[0]) // 2
         sheet[y : y + size[1], x : x + size[0]] = small
-        if frames is not None:
-            cv2.rectangle(sheet, (x, y), (x + size[0] - 1, y + size[1] - 1), frames[index], 2)
         text = caption.encode("ascii", "replace").decode()
         cv2.putText(sheet, text, (left, top + tile + CAPTION_PX - 3), FONT, 0.36, INK, 1, cv2.LINE_AA)
     return sheet

@@ -1,0 +1,195 @@
+"""Finetuning, evaluation and export together: learned, recorded, honest, and usable without visage's training code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faces.small import CLASSES, SIZE, prepared, runtime, settings
+from visage.errors import DataError, DoesNotFitError, Unfinished
+from visage.faces.config import Finetune
+from visage.faces.data import load_split
+from visage.faces.evaluate import evaluate, load_finetuned, predict_scores, worst_mistakes
+from visage.faces.export import export
+from visage.faces.finetune import finetune
+from visage.runtime import Runtime
+from visage.training import checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(folder: Path, settings: Finetune, runtime: Runtime) -> None:
+    """finetune_faces on `folder`/data, its results in `folder`."""
+    finetune(
+        settings, runtime, size=SIZE, seed=3, data=folder / "data", encoder="",
+        out=folder / "out", metrics=folder / "finetune.json", plots=folder / "plots",
+    )  # fmt: skip
+
+
+def measure(folder: Path) -> None:
+    evaluate(
+        runtime(), size=SIZE, seed=3, data=folder / "data", model=folder / "out/best_model.pth",
+        metrics=folder / "evaluate.json", plots=folder / "plots",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which finetune, evaluate and export have run."""
+    folder = tmp_path_factory.mktemp("trained")
+    os.environ["DVC_ROOT"] = str(folder)
+    try:
+        prepared(folder / "data")
+        run(folder, settings(epochs=12), runtime())
+        measure(folder)
+        export(
+            runtime(), seed=3, data=folder / "data", model=folder / "out/best_model.pth", encoder="",
+            evaluation=folder / "evaluate.json", out=folder / "model", metrics=folder / "export.json",
+        )  # fmt: skip
+    finally:
+        del os.environ["DVC_ROOT"]
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with prepared faces, and its own place for state and records."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    prepared(tmp_path / "data")
+    return tmp_path
+
+
+def test_colours_are_learned(trained: Path) -> None:
+    measured = json.loads((trained / "evaluate.json").read_text())
+    assert measured["finetuned"]["accuracy"] > 0.9
+    assert measured["finetuned"]["baseline_accuracy"] == pytest.approx(1 / 3, abs=1e-3)
+    assert measured["test_samples"] == 12
+    assert measured["per_class"].keys() == set(CLASSES)
+
+
+def test_checkpoints_hold_what_is_promised_and_load_safely(trained: Path) -> None:
+    for name in ("best_model.pth", "final_model.pth"):
+        saved = torch.load(trained / "out" / name, weights_only=True)
+        wanted = {"model", "optimizer", "scheduler", "epoch", "best_valid_accuracy", "classes", "config"}
+        assert saved.keys() == wanted
+        assert saved["classes"] == CLASSES
+        assert saved["config"]["lr"] == 2e-3
+
+
+def test_the_state_is_gone_once_the_results_are_out(trained: Path) -> None:
+    assert not list((trained / ".visage").rglob("*.pt"))
+
+
+def test_the_history_has_a_row_an_epoch(trained: Path) -> None:
+    lines = (trained / "plots/history.csv").read_text().splitlines()
+    assert lines[0] == "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,lr"
+    assert len(lines) == 13
+
+
+def test_the_exported_model_is_the_best_one(trained: Path) -> None:
+    import onnxruntime
+
+    model, _ = load_finetuned(trained / "out/best_model.pth")
+    split = load_split(trained / "data", "test", CLASSES)
+    scores = predict_scores(model, split, SIZE, torch.device("cpu"))
+    session = onnxruntime.InferenceSession(trained / "model/model.onnx", providers=["CPUExecutionProvider"])
+    from visage.faces.data import face_preprocessing
+
+    samples = split.samples(face_preprocessing(SIZE))
+    logits = session.run(None, {"image": np.stack([samples[(0, i)][0] for i in range(len(samples))])})[0]
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    assert np.allclose(exponentials / exponentials.sum(1, keepdims=True), scores, atol=1e-4)
+
+
+def test_the_model_card_says_what_it_was_measured_at(trained: Path) -> None:
+    card = json.loads((trained / "model/model.json").read_text())
+    measured = json.loads((trained / "evaluate.json").read_text())
+    assert card["metrics"] == measured["finetuned"]
+    assert card["classes"] == CLASSES
+    assert card["lineage"]["data"]["manifest"]
+
+
+def test_the_worst_mistakes_come_first_and_there_is_always_a_sheet(trained: Path) -> None:
+    split = load_split(trained / "data", "test", CLASSES)
+    truth = np.array(split.labels)
+    right = np.eye(3)[truth] * 0.9 + 0.1 / 3
+    assert worst_mistakes(split, right, truth, CLASSES).shape[2] == 3
+    wrong = right.copy()
+    wrong[5] = np.roll(right[5], 1)
+    assert worst_mistakes(split, wrong, truth, CLASSES).shape[0] < worst_mistakes(split, right, truth, CLASSES).shape[0]
+
+
+def test_a_killed_stage_ends_in_the_same_files(folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from faces.small import *; from faces.test_finetune import run\n"
+        "from visage.runtime import tune; tune(runtime(2))\n"
+        "run(Path(sys.argv[1]), settings(epochs=6), runtime(2))"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
+
+    def attempt(where: Path, wait: float | None) -> int:
+        if not (where / "data").exists():
+            prepared(where / "data")
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, str(where)],
+            env=environment | {"DVC_ROOT": str(where)},
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            return child.wait(wait)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            return child.wait()
+
+    start = time.monotonic()
+    assert attempt(folder / "whole", None) == 0
+    seconds = time.monotonic() - start
+    codes = [attempt(folder / "killed", seconds * share) for share in (0.7, 0.8, 0.9)]
+    assert -signal.SIGKILL in codes
+    assert attempt(folder / "killed", None) == 0
+    for name in ("out/best_model.pth", "out/final_model.pth", "finetune.json", "plots/history.csv"):
+        assert (folder / "whole" / name).read_bytes() == (folder / "killed" / name).read_bytes(), name
+
+
+def test_a_time_limit_keeps_the_work_and_writes_no_result(folder: Path) -> None:
+    with pytest.raises(Unfinished):
+        run(folder, settings(max_minutes=1e-6), runtime())
+    assert not (folder / "out").exists()
+    assert list((folder / ".visage/state/finetune_faces").rglob("state.pt"))
+
+
+def test_what_passes_the_memory_budget_is_refused_before_training(folder: Path) -> None:
+    small = runtime()
+    small.memory_gb = 0.1
+    with pytest.raises(DoesNotFitError, match="finetune.micro_batch=8"):
+        run(folder, settings(), small)
+
+
+def test_without_validation_pictures_training_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    prepared(tmp_path / "data", {"train": 4, "test": 2})
+    run(tmp_path, settings(epochs=1), runtime())
+    assert "no validation pictures" in capsys.readouterr().out
+    assert checkpoint.load(tmp_path / "out/best_model.pth")["epoch"] == 1
+
+
+def test_no_test_pictures_and_other_classes_are_one_line_each(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "out").symlink_to(trained / "out")
+    prepared(tmp_path / "data", {"train": 4})
+    with pytest.raises(DataError, match="no test pictures"):
+        measure(tmp_path)
+    (tmp_path / "data/classes.json").write_text('["ada", "bob", "zoe"]')
+    with pytest.raises(DataError, match="other classes"):
+        measure(tmp_path)
