@@ -48,7 +48,7 @@ def run(name: str, freeze_ratio: float) -> dict[str, float]:
     processes, threads, loaders, layout, allocator, _ = SETTINGS[name]
     if not allocator:
         runtime_module.keep_freed_memory = lambda: False
-    runtime = Runtime("cpu", processes, threads, loaders, "fp32", layout, True, 16.0)
+    runtime = Runtime("cpu", processes, threads, loaders, "fp32", layout, True, 16.0, 0.0)
     runtime_module.tune(runtime)
 
     from visage.faces.config import Finetune

@@ -82,6 +82,8 @@ def test_a_typo_in_conf_names_the_key_that_was_meant(project: Path) -> None:
         (["lr=1e-2"], "finetune.lr"),
         (["runtime.device=tpu"], "cpu, cuda"),
         (["runtime.precision=bf16"], "fp32"),
+        (["runtime.device=cuda", "runtime.processes=2"], "runtime=cuda"),
+        (["runtime.threads=0"], "from 1"),
     ],
 )
 def test_a_mistake_in_a_stage_by_hand_is_one_line_and_code_2(project: Path, arguments: list[str], hint: str) -> None:

@@ -78,6 +78,8 @@ def report_errors(main: Callable[[], object]) -> None:
 
     try:
         main()
+    except KeyboardInterrupt:
+        fail("interrupted: the same command continues where this one was", 130)
     except Unfinished as error:
         fail(str(error), 3)
     except VisageError as error:
@@ -146,6 +148,4 @@ def refuse_resolved_keys(arguments: list[str]) -> None:
     """Refuse `lr=` by hand: params.yaml holds the value already resolved into its sections, so it would do nothing."""
     for argument in arguments:
         if argument.lstrip("+").startswith("lr="):
-            fail(
-                "lr= does nothing on one stage, params.yaml has it resolved already: use heads.lr= (or finetune.lr=)", 2
-            )
+            fail("lr= does nothing on one stage, params.yaml has it resolved already: use finetune.lr=", 2)

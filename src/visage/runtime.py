@@ -6,11 +6,13 @@ the one free win: glibc gives large blocks back after every forward pass and pag
 """
 
 import ctypes
+import math
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
 LAYOUTS = ("contiguous", "channels_last")
+RESULT_FIELDS = ("device", "processes", "threads", "precision", "layout", "deterministic")
 # mallopt's parameters, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -31,10 +34,11 @@ class Runtime:
     """The `runtime` section of params.yaml.
 
     device: "cpu" or "cuda". processes: data-parallel processes on the CPU (on GPUs `accelerate launch` decides).
-    threads: torch threads in each process. loaders: data loading processes beside each training process.
-    precision: "fp32", or on a GPU "bf16" and "fp16" by autocast. layout: memory format of pictures in training.
-    deterministic: exact repetition rather than the fastest kernels (matters on a GPU).
-    memory_gb: what all processes (or the GPU) may use together.
+    threads: torch threads in each process. loaders: data loading processes beside each training process. precision:
+    "fp32", or on a GPU "bf16" and "fp16" by autocast. layout: memory format of pictures in training. deterministic:
+    exact repetition rather than the fastest kernels (matters on a GPU). memory_gb: what all processes (or the GPU) may
+    use together. max_minutes: save and stop unfinished after so long, 0 for never. The last two and `loaders` change no
+    result.
     """
 
     device: str = MISSING
@@ -45,6 +49,11 @@ class Runtime:
     layout: str = MISSING
     deterministic: bool = MISSING
     memory_gb: float = MISSING
+    max_minutes: float = MISSING
+
+    def results(self) -> dict[str, Any]:
+        """The values that change bits: what a resume state is keyed by."""
+        return {name: getattr(self, name) for name in RESULT_FIELDS}
 
 
 def tune(runtime: Runtime) -> None:
@@ -56,9 +65,10 @@ def tune(runtime: Runtime) -> None:
     for key, choices in (("device", DEVICES), ("precision", PRECISIONS), ("layout", LAYOUTS)):
         if getattr(runtime, key) not in choices:
             raise ConfigError(f"runtime.{key}={getattr(runtime, key)}: choose one of {', '.join(choices)}")
-    for key, least in (("processes", 1), ("threads", 1), ("loaders", 0)):
-        if getattr(runtime, key) < least:
-            raise ConfigError(f"runtime.{key}={getattr(runtime, key)}: it must be at least {least}")
+    check_ranges("runtime", runtime, {"processes": (1, 256), "threads": (1, 1024), "loaders": (0, 256)})
+    check_ranges("runtime", runtime, {"memory_gb": (0, math.inf), "max_minutes": (0, math.inf)})
+    if runtime.device == "cuda" and runtime.processes > 1:
+        raise ConfigError("runtime.processes is for CPUs: with a GPU use runtime=cuda (or runtime.processes=1)")
     if runtime.device == "cpu" and runtime.precision != "fp32":
         raise ConfigError(
             f"runtime.precision={runtime.precision} with runtime.device=cpu: half precision slows CPU training down "
@@ -72,6 +82,19 @@ def tune(runtime: Runtime) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     # cuBLAS repeats its sums in the same order only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def check_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a value of `settings` outside its closed range.
+
+    Raises:
+        ConfigError: names the first such key as `section`.key, with the range.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise ConfigError(f"{section}.{name}={value}: it must be {limits}")
 
 
 def keep_freed_memory() -> bool:

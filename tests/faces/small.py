@@ -36,10 +36,10 @@ def settings(**changes: Any) -> Finetune:
         "arch": "mobilenet_v3_small", "weights": "none", "weights_path": None, "freeze_ratio": 0.0,
         "unfreeze_last_blocks": None, "epochs": 2, "batch_size": 8, "micro_batch": 8, "lr": 2e-3, "weight_decay": 1e-4,
         "plateau_factor": 0.5, "plateau_patience": 3, "min_lr": 1e-7, "early_stop": 0, "flip": 0.5, "rotation": 10.0,
-        "brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "max_minutes": 0.0,
+        "brightness": 0.1, "contrast": 0.1, "saturation": 0.1,
     }  # fmt: skip
     return Finetune(**(values | changes))
 
 
-def runtime(processes: int = 1) -> Runtime:
-    return Runtime("cpu", processes, 1, 0, "fp32", "channels_last", True, 4.0)
+def runtime(processes: int = 1, max_minutes: float = 0.0) -> Runtime:
+    return Runtime("cpu", processes, 1, 0, "fp32", "channels_last", True, 4.0, max_minutes)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from faces.small import CLASSES, SIZE, prepared, runtime, settings
-from visage.errors import DataError, DoesNotFitError, Unfinished
+from visage.errors import ConfigError, DataError, DoesNotFitError, Unfinished
 from visage.faces.config import Finetune
 from visage.faces.data import load_split
 from visage.faces.evaluate import evaluate, load_finetuned, predict_scores, worst_mistakes
@@ -85,6 +85,11 @@ def test_checkpoints_hold_what_is_promised_and_load_safely(trained: Path) -> Non
 
 def test_the_state_is_gone_once_the_results_are_out(trained: Path) -> None:
     assert not list((trained / ".visage").rglob("*.pt"))
+
+
+def test_dvclive_wrote_the_same_history(trained: Path) -> None:
+    rows = (trained / "out/live/plots/metrics/valid_accuracy.tsv").read_text().splitlines()
+    assert len(rows) == 13
 
 
 def test_the_history_has_a_row_an_epoch(trained: Path) -> None:
@@ -160,9 +165,23 @@ def test_a_killed_stage_ends_in_the_same_files(folder: Path) -> None:
 
 def test_a_time_limit_keeps_the_work_and_writes_no_result(folder: Path) -> None:
     with pytest.raises(Unfinished):
-        run(folder, settings(max_minutes=1e-6), runtime())
+        run(folder, settings(), runtime(max_minutes=1e-6))
     assert not (folder / "out").exists()
     assert list((folder / ".visage/state/finetune_faces").rglob("state.pt"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"batch_size": 0}, {"epochs": 0}, {"micro_batch": 0}, {"lr": -1.0}, {"plateau_factor": 1.5}, {"flip": 2.0}],
+)
+def test_a_number_out_of_range_is_one_line(folder: Path, changes: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"finetune.{next(iter(changes))}"):
+        run(folder, settings(**changes), runtime())
+
+
+def test_weights_that_the_pipeline_does_not_watch_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="data/raw/weights"):
+        run(folder, settings(weights="file", weights_path="/somewhere/w.pth"), runtime())
 
 
 def test_what_passes_the_memory_budget_is_refused_before_training(folder: Path) -> None:

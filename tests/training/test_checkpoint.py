@@ -1,6 +1,10 @@
 """Checkpoints: whole or absent, and loaded without running what they contain."""
 
+import os
 import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,13 @@ import torch
 
 from visage.errors import DataError
 from visage.training import checkpoint
+
+SRC = Path(__file__).parents[2] / "src"
+
+
+def stop_half_way(directory: Path) -> None:
+    (directory / "state.pt").write_text("half")
+    raise DataError("stop")
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -64,3 +75,42 @@ def test_another_parameter_is_another_state(monkeypatch: pytest.MonkeyPatch, tmp
     assert a != b
     assert a == checkpoint.state_dir("x", {"lr": 1e-3})
     assert tmp_path in a.parents
+
+
+def test_a_finished_block_leaves_no_state_and_an_unfinished_one_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    directory = checkpoint.state_dir("x", {"lr": 1})
+    with pytest.raises(DataError), checkpoint.resumable("x", {"lr": 1}):
+        stop_half_way(directory)
+    with checkpoint.resumable("x", {"lr": 1}) as again:
+        assert (again / "state.pt").read_text() == "half"
+    assert not directory.exists()
+
+
+def test_a_second_process_with_the_same_work_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    program = (
+        "from visage.training import checkpoint\n"
+        "with checkpoint.resumable('x', {}) as d: print('in', (d / 'mine').exists(), flush=True)"
+    )
+    with checkpoint.resumable("x", {}) as directory:
+        (directory / "mine").touch()
+        other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=SRC)
+        assert other.stdout is not None
+        assert "waiting" in other.stdout.readline()
+    assert other.communicate(timeout=60)[0] == "in False\n"
+
+
+def test_old_states_that_nobody_holds_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for lr in (1, 2):
+        directory = checkpoint.state_dir("x", {"lr": lr})
+        with pytest.raises(DataError), checkpoint.resumable("x", {"lr": lr}):
+            stop_half_way(directory)
+    old = time.time() - 15 * 86_400
+    os.utime(directory.with_suffix(".lock"), (old, old))
+    with checkpoint.resumable("x", {"lr": 3}):
+        assert not directory.exists()
+        assert checkpoint.state_dir("x", {"lr": 1}).exists()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from training.toy import ToyTask, toy_settings, train_toy
-from visage.errors import DataError, Unfinished
+from training.toy import ToyTask, toy_runtime, toy_settings, train_toy
+from visage.errors import DataError, Unfinished, VisageError
 from visage.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +28,10 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def run_toy(state: Path, processes: int, seconds: float | None = None) -> int:
+def run_toy(state: Path, processes: int, seconds: float | None = None, threads: int = 1) -> int:
     """Run the toy's program, killed with its group after `seconds`; returns its exit code."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
-    command = [sys.executable, "-m", "training.toy", str(state), str(processes)]
+    command = [sys.executable, "-m", "training.toy", str(state), str(processes), str(threads)]
     program = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         return program.wait(seconds)
@@ -55,11 +55,29 @@ def test_killed_runs_end_in_the_same_bits_as_an_uninterrupted_one(tmp_path: Path
     assert a["history"] == b["history"]
 
 
+def test_processes_of_several_threads_do_not_wait_for_ever(tmp_path: Path) -> None:
+    assert run_toy(tmp_path, 2, seconds=120, threads=2) == 0
+
+
+def test_a_picture_that_only_a_child_reads_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VisageError, match="a picture of process 1"):
+        train_toy(tmp_path, runtime=toy_runtime(2), task=OneIsBroken)
+
+
+class OneIsBroken(ToyTask):
+    """A task whose second process meets a mistake that the first does not see."""
+
+    def loss(self, model: Any, batch: Any, train: bool) -> Any:
+        if os.environ["RANK"] == "1":
+            raise DataError("a picture of process 1 is broken")
+        return super().loss(model, batch, train)
+
+
 def test_a_run_stopped_at_every_saved_step_continues_exactly(tmp_path: Path) -> None:
     train_toy(tmp_path / "whole")
     for _ in range(40):
         try:
-            train_toy(tmp_path / "pieces", max_minutes=1e-6)
+            train_toy(tmp_path / "pieces", runtime=toy_runtime(max_minutes=1e-6))
             break
         except Unfinished:
             continue
@@ -70,23 +88,29 @@ def test_a_run_stopped_at_every_saved_step_continues_exactly(tmp_path: Path) -> 
 
 def test_a_time_limit_is_never_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(Unfinished, match="start the same command again"):
-        train_toy(tmp_path, max_minutes=1e-6)
+        train_toy(tmp_path, runtime=toy_runtime(max_minutes=1e-6))
 
 
-@pytest.mark.parametrize("changes", [{"processes": 2}, {"micro_batch": 5}, {"processes": 2, "micro_batch": 3}])
-def test_processes_and_micro_batches_leave_the_gradient_as_it_is(tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("processes", "micro_batch"), [(2, 16), (1, 5), (2, 3)])
+def test_processes_and_micro_batches_leave_the_gradient_as_it_is(
+    tmp_path: Path, processes: int, micro_batch: int
+) -> None:
     # Without batch norm and dropout the parts of a batch are independent, so the weights must agree up to rounding. 102
     # samples in batches of 16 leave a last batch of 6; 97 leave a last batch of 1, fewer than processes.
     for count in (102, 97):
         task = partial(ToyTask, count=count, norm=False, dropout=0.0)
-        alone = weights(train_toy(tmp_path / f"alone{count}", task=task, schedule="constant", epochs=2).final)
+        whole = train_toy(tmp_path / f"alone{count}", task=task, schedule="constant", epochs=2)
+        alone = weights(whole.final)
+        changes: dict[str, Any] = {"runtime": toy_runtime(processes), "micro_batch": micro_batch}
         changed = train_toy(tmp_path / f"changed{count}", task=task, schedule="constant", epochs=2, **changes)
+        a, b = (run.progress.history[-1] for run in (changed, whole))
+        assert a == pytest.approx(b, rel=1e-3)
         for name, value in weights(changed.final).items():
             torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-5)
 
 
 def test_loader_processes_change_nothing(tmp_path: Path) -> None:
-    here, beside = train_toy(tmp_path / "here"), train_toy(tmp_path / "beside", loaders=2)
+    here, beside = train_toy(tmp_path / "here"), train_toy(tmp_path / "beside", runtime=toy_runtime(loaders=2))
     assert same(weights(here.final), weights(beside.final))
 
 
@@ -109,7 +133,7 @@ def test_nothing_to_train_on_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_an_error_of_a_user_in_two_processes_is_raised_once_and_leaves_no_child(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="empty"):
-        train_toy(tmp_path, processes=2, task=partial(ToyTask, count=0))
+        train_toy(tmp_path, runtime=toy_runtime(2), task=partial(ToyTask, count=0))
     import multiprocessing
 
     assert not multiprocessing.active_children()
@@ -121,7 +145,8 @@ def test_every_schedule_resumes(tmp_path: Path, schedule: str) -> None:
     train_toy(tmp_path / "whole", schedule=schedule, schedule_options=options)
     for _ in range(40):
         try:
-            train_toy(tmp_path / "pieces", schedule=schedule, schedule_options=options, max_minutes=1e-6)
+            limited = toy_runtime(max_minutes=1e-6)
+            train_toy(tmp_path / "pieces", runtime=limited, schedule=schedule, schedule_options=options)
             break
         except Unfinished:
             continue

@@ -13,7 +13,7 @@ PROGRAM = """
 import os, sys, time
 from functools import partial
 from pathlib import Path
-from training.toy import ToyTask, train_toy
+from training.toy import ToyTask, toy_runtime, train_toy
 
 class Slow(ToyTask):
     def loss(self, model, batch, train):
@@ -22,7 +22,7 @@ class Slow(ToyTask):
         time.sleep(0.2)
         return super().loss(model, batch, train)
 
-train_toy(Path(sys.argv[1]) / "state", processes=2, task=Slow, epochs=100)
+train_toy(Path(sys.argv[1]) / "state", Slow, toy_runtime(2), epochs=100)
 """
 
 
@@ -58,9 +58,9 @@ def test_a_killed_first_process_takes_its_children_along(tmp_path: Path) -> None
     assert gone(child)
 
 
-def test_a_dead_child_ends_the_training_with_its_exit_code(tmp_path: Path) -> None:
+def test_a_killed_child_ends_the_training_and_is_named(tmp_path: Path) -> None:
     program, child = start(tmp_path)
     os.kill(child, signal.SIGKILL)
     _, errors = program.communicate(timeout=60)
     assert program.returncode == 1
-    assert "training process 1 (exit -9) died" in errors
+    assert "training process 1 was killed (signal 9)" in errors

@@ -30,6 +30,9 @@ class ToySamples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def resident_bytes(self) -> int:
+        return self.images.nbytes
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, int]:
         noise = np.random.default_rng(key).normal(size=(3, 8, 8)).astype(np.float32)
         return self.images[key[1]] + np.float32(0.1) * noise, int(self.labels[key[1]])
@@ -55,8 +58,8 @@ class ToyTask:
         return {"accuracy": sums["right"] / count}
 
 
-def toy_runtime(processes: int = 1, loaders: int = 0) -> Runtime:
-    return Runtime("cpu", processes, 1, loaders, "fp32", "contiguous", True, 4.0)
+def toy_runtime(processes: int = 1, loaders: int = 0, threads: int = 1, max_minutes: float = 0.0) -> Runtime:
+    return Runtime("cpu", processes, threads, loaders, "fp32", "contiguous", True, 4.0, max_minutes)
 
 
 def toy_settings(**changes: Any) -> Settings:
@@ -65,10 +68,12 @@ def toy_settings(**changes: Any) -> Settings:
     return Settings(**(values | changes))
 
 
-def train_toy(state: Path, processes: int = 1, loaders: int = 0, task: Any = ToyTask, **changes: Any) -> Fitted:
-    return fit(task, toy_settings(**changes), toy_runtime(processes, loaders), state)
+def train_toy(state: Path, task: Any = ToyTask, runtime: Runtime | None = None, **changes: Any) -> Fitted:
+    state.mkdir(parents=True, exist_ok=True)
+    return fit(task, toy_settings(**changes), runtime or toy_runtime(), state)
 
 
 if __name__ == "__main__":
-    tune(toy_runtime())
-    train_toy(Path(sys.argv[1]), processes=int(sys.argv[2]), task=partial(ToyTask, count=400), epochs=6)
+    runtime = toy_runtime(processes=int(sys.argv[2]), threads=int(sys.argv[3]))
+    tune(runtime)
+    train_toy(Path(sys.argv[1]), partial(ToyTask, count=400), runtime, epochs=6)

@@ -58,7 +58,6 @@ class Finetune:
     weights: "encoder" (of pretrain_encoder), "imagenet", "file" (`weights_path`) or "none". freeze_ratio: share of the
     backbone's layers that stay frozen, from the input side; unfreeze_last_blocks replaces it where it is a number.
     rotation is in degrees either way, flip a probability, the colour strengths as in torchvision's ColorJitter.
-    max_minutes: 0 for no limit.
     """
 
     arch: str = MISSING
@@ -80,4 +79,3 @@ class Finetune:
     brightness: float = MISSING
     contrast: float = MISSING
     saturation: float = MISSING
-    max_minutes: float = MISSING

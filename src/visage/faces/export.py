@@ -35,9 +35,8 @@ def export(
     spread = range(0, len(samples), max(1, len(samples) // EXAMPLES))
     examples = torch.stack([torch.from_numpy(samples[(0, index)][0]) for index in spread][:EXAMPLES])
     measured = json.loads(evaluation.read_text(encoding="utf-8"))["finetuned"]
-    sources = {"manifest": data / "manifest.jsonl"} | (
-        {"encoder": Path(encoder)} if config["weights"] == "encoder" else {}
-    )
+    weights = {"encoder": encoder, "file": config["weights_path"]}.get(config["weights"])
+    sources = {"manifest": data / "manifest.jsonl"} | ({"weights": Path(weights)} if weights else {})
     card = ModelCard(
         name="faces",
         task="classification",

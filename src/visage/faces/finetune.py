@@ -5,6 +5,7 @@ the training pictures themselves, and the console says so: an unvalidated model 
 not.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -18,8 +19,9 @@ from torch.nn import functional
 from visage.faces.config import Finetune
 from visage.faces.data import Split, face_preprocessing, load_classes, load_split
 from visage.faces.model import build_classifier
+from visage.features.encoders import check_watched
 from visage.io.atomic import sha256_file, write_json
-from visage.runtime import Runtime, torch_device
+from visage.runtime import Runtime, check_ranges, torch_device
 from visage.tracking.tracker import Tracker, track
 from visage.training import checkpoint, memory
 from visage.training.fit import Fitted, fit
@@ -85,26 +87,58 @@ def finetune(
         VisageError: what cannot be honoured, found before training begins.
         Unfinished: the time limit came first.
     """
+    check(settings)
+    if settings.weights == "file":
+        check_watched(settings.weights_path, "finetune.weights_path")
     factory = partial(FinetuneTask, settings, data, encoder, size, seed)
     device = torch_device(runtime, seed)
     task = factory()
     memory.check(memory.measure(task, runtime), "finetune", settings.micro_batch, settings.batch_size, runtime)
     _describe(task, settings, runtime, str(device))
-    identity = {"finetune": settings, "runtime": runtime, "seed": seed, "size": size}
-    inputs = {"manifest": sha256_file(data / "manifest.jsonl")}
-    if settings.weights == "encoder":
-        inputs["encoder"] = sha256_file(encoder)
-    directory = checkpoint.state_dir(STAGE, {**identity, **inputs})
-    with track(STAGE, params=identity, tags={"architecture": settings.arch, "weights": settings.weights}) as tracker:
+    identity = {"finetune": settings, "runtime": runtime.results(), "seed": seed, "size": size}
+    files = {"manifest": str(data / "manifest.jsonl"), "weights": weights_file(settings, encoder)}
+    hashes = {name: sha256_file(path) for name, path in files.items() if path}
+    tags = {"architecture": settings.arch, "weights": settings.weights}
+    with (
+        checkpoint.resumable(STAGE, {**identity, **hashes}) as directory,
+        track(STAGE, params=identity, tags=tags, live_dir=out / "live") as tracker,
+    ):
         fitted = fit(factory, loop_settings(settings, seed), runtime, directory, tracker)
         _write(fitted, settings, task, size, out, tracker)
+        _write_measured(fitted, task, metrics, plots)
+
+
+def _write_measured(fitted: Fitted, task: FinetuneTask, metrics: Path, plots: Path) -> None:
+    """The best epoch's numbers and the history."""
     best = fitted.progress.history[fitted.progress.best_epoch]
     measured = {name: round(best[name], 4) for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")}
     total, trained = count_parameters(task.model)
     counts = {"parameters": total, "trained_parameters": trained, "epochs": fitted.progress.epoch}
     write_json(metrics, {**measured, **counts, "best_epoch": fitted.progress.best_epoch + 1})
     write_history(plots / "history.csv", fitted.progress.history)
-    checkpoint.forget(directory)
+
+
+def check(settings: Finetune) -> None:
+    """Refuse numbers out of range before anything is loaded.
+
+    Raises:
+        ConfigError: names the first one.
+    """
+    least_one = dict.fromkeys(("epochs", "batch_size", "micro_batch"), (1, math.inf))
+    shares = dict.fromkeys(("flip", "brightness", "contrast", "saturation", "freeze_ratio"), (0, 1))
+    others = {
+        "lr": (1e-12, 1e3),
+        "weight_decay": (0, math.inf),
+        "plateau_factor": (1e-6, 0.999999),
+        "rotation": (0, 180),
+    }
+    patience = dict.fromkeys(("plateau_patience", "early_stop", "min_lr"), (0, math.inf))
+    check_ranges("finetune", settings, {**least_one, **shares, **others, **patience})
+
+
+def weights_file(settings: Finetune, encoder: str) -> str | None:
+    """The local file that the weights come from, None for ImageNet's and random ones."""
+    return {"encoder": encoder, "file": settings.weights_path}.get(settings.weights)
 
 
 def loop_settings(settings: Finetune, seed: int) -> Settings:
@@ -122,7 +156,6 @@ def loop_settings(settings: Finetune, seed: int) -> Settings:
             "patience": settings.plateau_patience,
             "min_lr": settings.min_lr,
         },
-        max_minutes=settings.max_minutes,
     )
 
 
@@ -146,10 +179,7 @@ def _write(fitted: Fitted, settings: Finetune, task: FinetuneTask, size: int, ou
         tracker.artifact(out / name)
     best = fitted.progress
     tracker.summary({"best_valid_accuracy": best.best_value, "best_epoch": best.best_epoch + 1})
-    print(
-        f"best model: epoch {best.best_epoch + 1}, validation accuracy {best.best_value:.4f}; "
-        f"peak memory {fitted.peak_memory_mb:.0f} MB a process"
-    )
+    print(f"best model: epoch {best.best_epoch + 1} of {best.epoch}, validation accuracy {best.best_value:.4f}")
 
 
 def _describe(task: FinetuneTask, settings: Finetune, runtime: Runtime, device: str) -> None:

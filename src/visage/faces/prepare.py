@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visage.errors import BadImageError, ConfigError, DataError
+from visage.errors import BadImageError, DataError
 from visage.faces.config import FacesData, PrepareFaces
 from visage.io.atomic import sha256_bytes, write_json, write_jsonl
 from visage.io.duplicates import find_clusters, fingerprint, merge_groups
@@ -26,6 +26,7 @@ from visage.io.folders import Item, Rejected, read_folder
 from visage.io.images import encode_png, read_image
 from visage.io.names import file_names
 from visage.io.splits import SPLITS, split_groups
+from visage.runtime import check_ranges
 from visage.vision.resize import resize
 from visage.vision.sheet import contact_sheet, write_sheet
 
@@ -52,7 +53,7 @@ def prepare(
     """Prepare one data set; a second run writes the same bytes.
 
     Args:
-        data: where the pictures and labels are; a relative `labels` is looked for in `root` first.
+        data: where the pictures and labels are; `labels` lies in `root`.
         settings: size, classes, fractions and limits.
         seed: of the splits.
         out: gets `{train,val,test}/<class>/<name>.png`, `manifest.jsonl` (a row for each picture; `path` is relative
@@ -101,10 +102,7 @@ def prepare(
 
 
 def _check(settings: PrepareFaces) -> None:
-    if settings.size < 8:
-        raise ConfigError(f"faces.prepare.size is {settings.size}: use at least 8 pixels")
-    if not 0 <= settings.max_bad_fraction <= 1:
-        raise ConfigError(f"faces.prepare.max_bad_fraction is {settings.max_bad_fraction}: use 0 to 1")
+    check_ranges("faces.prepare", settings, {"size": (8, 4096), "max_bad_fraction": (0, 1), "duplicate_bits": (0, 512)})
     split_groups([], {"train": settings.train, "val": settings.val, "test": settings.test}, 0)  # checks the fractions
 
 
@@ -118,8 +116,11 @@ def _clear(out: Path) -> None:
 def _labels_path(data: FacesData) -> Path | None:
     if data.labels is None:
         return None
-    inside = Path(data.root) / data.labels
-    return inside if inside.exists() else Path(data.labels)
+    # Outside of the root DVC would not see it change.
+    path = Path(data.root) / data.labels
+    if not path.is_file():
+        raise DataError(f"faces.data.labels={data.labels}: no such file in {data.root}, where the pictures are")
+    return path
 
 
 def _decode_all(items: Sequence[Item], root: Path, size: int, staging: Path) -> tuple[list[_Picture], list[Rejected]]:

@@ -26,4 +26,3 @@ class Pretrain:
     micro_batch: int = MISSING
     lr: float = MISSING
     weight_decay: float = MISSING
-    max_minutes: float = MISSING

@@ -4,6 +4,7 @@
 torchvision's classifier, not the 576 pooled channels before it: both are pretrained, saved and loaded together.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # torchvision's MobileNetV3 averages batch statistics over a hundred steps (0.01), more than a small finetuning has: its
 # validation mode is then still that of the initial weights (measured: chance accuracy after 3 epochs; 0.1 cures it).
 BATCH_NORM_MOMENTUM = 0.1
+WEIGHTS_FOLDER = Path("data/raw/weights")
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,16 @@ def file_state(path: str | None, key: str) -> dict[str, Tensor]:
 
     state = load(Path(path))
     return state.get("model", state)
+
+
+def check_watched(path: str | None, key: str) -> None:
+    """Refuse a weights file outside `WEIGHTS_FOLDER`: DVC watches that folder, and would miss a change elsewhere.
+
+    Raises:
+        ConfigError: `key` names such a file.
+    """
+    if path and WEIGHTS_FOLDER.absolute() not in Path(os.path.abspath(path)).parents:
+        raise ConfigError(f"{key}={path}: put or link the file into {WEIGHTS_FOLDER}/, which the pipeline watches")
 
 
 def last_linear(model: nn.Module) -> str:

@@ -14,8 +14,8 @@ from visage.training.plan import Key
 from visage.vision.augment import Augmentation, augment
 from visage.vision.normalise import preprocess
 
-# Decoded pictures kept by each process; what does not fit is decoded again every epoch.
-CACHE_BYTES = 512 << 20
+# Decoded pictures that a data set keeps in each process; what does not fit is decoded again every epoch.
+CACHE_BYTES = 128 << 20
 
 
 class PictureSamples:
@@ -39,6 +39,10 @@ class PictureSamples:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def resident_bytes(self) -> int:
+        """What the cache comes to hold, by the first picture's size."""
+        return min(CACHE_BYTES, len(self) * self.picture(0).nbytes) if len(self) else 0
 
     def picture(self, index: int) -> np.ndarray:
         """Picture `index`, decoded once while there is room."""

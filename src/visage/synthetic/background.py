@@ -100,12 +100,13 @@ def _bokeh(rng: np.random.Generator) -> tuple[Image, float]:
     image = _blank(_hue(rng, 8, 70)) * (1 + 0.6 * fractal(rng, (_SIDE, _SIDE), (3, 3), 3))[..., None]
     image = np.maximum(image, 0.004)
     for _ in range(int(rng.integers(15, 60))):
-        disc = np.zeros((_SIDE, _SIDE), np.uint8)
-        centre, radius = tuple(int(v * 8 * _SIDE) for v in rng.random(2)), int(rng.uniform(0.01, 0.06) * _SIDE * 8)
-        cv2.circle(disc, centre, radius, 255, -1, cv2.LINE_AA, 3)
-        image += (
-            (disc.astype(np.float32) / 255)[..., None] * _hue(rng, 150, 255, 0.5) * np.float32(rng.uniform(0.1, 0.9))
-        )
+        (cx, cy), radius = rng.random(2) * _SIDE, rng.uniform(0.01, 0.06) * _SIDE
+        x0, y0, side = max(0, int(cx - radius) - 1), max(0, int(cy - radius) - 1), int(2 * radius) + 4
+        part = image[y0 : y0 + side, x0 : x0 + side]
+        disc = np.zeros(part.shape[:2], np.uint8)
+        cv2.circle(disc, (int((cx - x0) * 8), int((cy - y0) * 8)), int(radius * 8), 255, -1, cv2.LINE_AA, 3)
+        colour = _hue(rng, 150, 255, 0.5) * np.float32(rng.uniform(0.1, 0.9) / 255)
+        part += disc.astype(np.float32)[..., None] * colour
     return image, 0.006
 
 

@@ -24,8 +24,8 @@ def develop(image: Array, session: Session, view: View, exposure: float, out_siz
     vignette = 1 - np.float32(0.13) * (axis[None, :] ** 2 + axis[:, None] ** 2)
     image = image * (vignette * np.float32(exposure * view.exposure))[..., None]
     # Shoulder: linear to about 0.5, then rolling off, as cameras render skin highlights.
-    image = image * (1 + image * np.float32(0.12)) / (1 + image * np.float32(0.62))
-    image = np.clip(image * np.float32(1.32), 0, 1) ** np.float32(1 / 2.2)
+    image = image / (1 + image * np.float32(0.75))
+    image = np.clip(image * np.float32(1.45), 0, 1) ** np.float32(1 / 2.2)
     contrast = np.float32(session.contrast)
     return np.clip((image - np.float32(0.45)) * contrast + np.float32(0.45), 0, 1)
 

@@ -115,8 +115,8 @@ def _relief(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Plane:
     tip = np.exp(-np.square(base - s.nose_y) / (2 * 0.080**2) - np.square(x) / (2 * 0.088**2))
     out += np.float32(0.50 * s.nose_tip) * tip
     bump(0.030, 0, s.nose_y + 0.085, 0.022, 0.045)
-    bump(0.100, s.nose_width - 0.044, s.nose_y + 0.012, 0.043, 0.047)
-    bump(-0.028, s.nose_width - 0.015, s.nose_y - 0.045, 0.018, 0.030)
+    bump(0.100, s.nose_width - 0.032, s.nose_y + 0.012, 0.043, 0.047)
+    bump(-0.028, s.nose_width - 0.003, s.nose_y - 0.045, 0.018, 0.030)
     # Fold from the nostril to beside the mouth, deeper with a smile and with age.
     fold_x = s.nose_width + 0.045 + (y - s.nose_y) * (0.42 + 0.12 * smile)
     fold = np.exp(-np.square((ax - fold_x) / 0.030)) * smoothstep(s.nose_y - 0.06, s.nose_y + 0.06, y)

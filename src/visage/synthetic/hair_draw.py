@@ -27,11 +27,11 @@ _SHIFT = 4
 @dataclass(frozen=True)
 class Hair:
     """Hair `behind` and `before` the head and body: HxWx4 float32 each, linear RGB premultiplied by the coverage 0..1
-    in the last channel; `roots` HxW 0..1 is how far the scalp is darkened by the hair that stands on it."""
+    in the last channel; `roots` HxWx3 0..1 is what the hair that stands on the scalp takes from its colour."""
 
     behind: Array
     before: Array
-    roots: Plane
+    roots: Array
 
 
 def palette(person: Person, wash: Wash) -> Array:
@@ -106,7 +106,7 @@ def strand_count(person: Person, size: int) -> int:
     cannot be seen."""
     many = {"thin": 13.5, "normal": 10.0, "thick": 8.0}[person.hair.strand]
     tight = 1.4 if person.hair.curl == "tightly curly" else 1.0
-    return int(many * tight * 700 * (min(size, 700) / 512) ** 1.25)
+    return int(many * tight * 700 * (min(size, 700) / 512) ** 1.45)
 
 
 def draw_hair(person: Person, wash: Wash, light: Light, strands: Strands, pose: Pose, depth: Plane) -> Hair:
@@ -120,12 +120,13 @@ def draw_hair(person: Person, wash: Wash, light: Light, strands: Strands, pose: 
         _underlayer(person, strands, pose, depth, colours[0] * (0.16 * key + 0.30 * sky), behind, before)
         _overlayer(person, wash, light, strands, pose, depth, colours, (behind, before, wisps, far_wisps))
     fine = np.float32(min(0.62, 0.25 + pose.scale / 400))
-    roots = _roots(strands, pose, depth, float(colours[1].mean()))
+    roots = _roots(strands, pose, depth, colours[1])
     return Hair(_veil(_decode(behind), _decode(far_wisps), fine), _veil(_decode(before), _decode(wisps), fine), roots)
 
 
-def _roots(strands: Strands, pose: Pose, depth: Plane, lightness: float) -> Plane:
-    """Density of visible roots, which closes partings and softens the hairline without a stroke."""
+def _roots(strands: Strands, pose: Pose, depth: Plane, tint: Array) -> Array:
+    """What the roots, of albedo `tint`, take from the skin under them, HxWx3: it closes partings and softens the
+    hairline without a stroke."""
     size = pose.size
     cell = 0.05 * pose.scale
     side = int(size / cell) + 1
@@ -136,9 +137,10 @@ def _roots(strands: Strands, pose: Pose, depth: Plane, lightness: float) -> Plan
     count = np.bincount(at[:, 1] * side + at[:, 0], minlength=side * side).reshape(side, side).astype(np.float32)
     full = max(len(strands.path) / 2400, 1e-3)
     thick = np.minimum(1.4 * cv2.GaussianBlur(np.minimum(count / np.float32(full), 1), (0, 0), 1.3), 1)
+    thick = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     scale = np.array(((1 / cell, 0, 0.5 / cell - 0.5), (0, 1 / cell, 0.5 / cell - 0.5)), np.float32)
     wide = cv2.warpAffine(thick, scale, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return wide * np.float32(0.9 * max(1 - 1.2 * lightness, 0.2))
+    return wide[..., None] * (np.float32(0.92) - np.clip(1.2 * tint, 0, 0.75))
 
 
 def _veil(hair: Array, wisps: Array, opacity: np.float32) -> Array:
@@ -192,11 +194,11 @@ def _underlayer(
     """Broader dark strokes along some of the strands, tips left out, so that no scalp shows between the lit ones."""
     if person.hair.loss == "thinning":
         return
-    some = strands.path[~strands.stray][: 250 + int(2.6 * pose.size)]
+    some = strands.path[~strands.stray][: 200 + int(2.6 * pose.size)]
     reach = np.abs(np.diff(some[:, ::3], axis=1)).sum((1, 2))
     middling = float(np.median(reach))
     some = some[reach > 0.4 * middling]  # broad strokes along stubs (sideburns, nape) would be beads
-    stride = max(1, some.shape[1] // (12 if pose.size >= 192 else 8))
+    stride = max(1, some.shape[1] // (12 if pose.size >= 192 else 7))
     keep = max(3, round(some.shape[1] * 0.8))
     xy, z = _place(some[:, :keep:stride], pose)
     runs = _runs(xy, 1)
@@ -212,13 +214,14 @@ def _overlayer(
     buffers: tuple[Array, ...],
 ) -> None:  # fmt: skip
     """The lit strands; `buffers` are behind, before, flyaways before, flyaways behind."""
-    length = 3 if pose.size >= 192 else 5
+    coarse = 3 if pose.size >= 400 else 4 if pose.size >= 192 else 8
+    length = max(3, min(coarse, strands.path.shape[1] // 4))
     xy, z = _place(strands.path, pose)
     runs = _runs(xy, length)
     n, r = runs.shape[:2]
     mid = np.minimum(np.arange(r) * length + 1, strands.path.shape[1] - 2)
     # The tangent spans the run: a highlight is a band over neighbouring strands, not a glitter of their wiggles.
-    middle, far = strands.path[:, mid], np.minimum(mid + 2, strands.path.shape[1] - 1)
+    middle, far = strands.path[:, mid], np.minimum(mid + length - 1, strands.path.shape[1] - 1)
     tangent = strands.path[:, far] - strands.path[:, mid - 1]
     along = np.broadcast_to((np.arange(r, dtype=np.float32) + 0.5) / r, (n, r))
     layer = np.broadcast_to(strands.layer[:, None], (n, r))

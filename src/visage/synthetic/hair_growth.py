@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visage.synthetic.noise import Array, stream
+from visage.synthetic.noise import Array, smoothstep, stream
 from visage.synthetic.people import HairStyle, Person
 from visage.synthetic.sessions import Wash
 from visage.synthetic.solid import Solid
 
-_STEPS = 26
+_STEPS = 23
 # y below which no root grows, by angle from the nose (degrees): forehead, temple, sideburn, over the ear, nape.
 _HAIRLINE = (
     (0, 28, 46, 60, 70, 78, 86, 94, 104, 122, 150, 180),
@@ -54,6 +54,8 @@ def _roots(style: HairStyle, head: Solid, rng: np.random.Generator, count: int) 
     point = np.stack((head.width[rows] * np.sin(angle), y, depth * np.cos(angle)), -1).astype(np.float32)
     degrees = np.abs((np.rad2deg(angle) + 180) % 360 - 180)
     line = -0.74 + style.hairline + np.interp(degrees, *_HAIRLINE) + rng.normal(0, 0.018, count)
+    if style.length == "short":
+        line = line - 0.24 * np.exp(-np.square((degrees - 106) / 17))  # cut round the ear
     if style.loss == "receding":
         line = line - 0.24 * np.exp(-np.square((degrees - 42) / 20))
     keep = y < line
@@ -113,8 +115,9 @@ def _flow(style: HairStyle, part: Array, root: Array, point: Array, normal: Arra
     behind = np.clip(-root[:, 2] * 1.5, 0, 1)
     flow = np.zeros_like(point)
     if style.parting != "none":
-        flow[:, 0] = side * (0.04 + up) * (1 - 0.5 * behind)
-        flow[:, 1] = 1.0 - 0.6 * up
+        front = np.clip(root[:, 2] * 2 - 0.6, 0, 1) * (point[:, 1] < -0.5)  # off the forehead before it falls
+        flow[:, 0] = side * (0.04 + up + 0.6 * front) * (1 - 0.5 * behind)
+        flow[:, 1] = 1.0 - 0.6 * up - 0.6 * front
         flow[:, 2] = -0.15 - 0.35 * style.tuck - 0.5 * behind * up
     elif style.length == "short" and style.reach > 0.45:
         sweep = np.float32((style.tuck - 0.5) * 2)
@@ -151,11 +154,11 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
     layer = rng.random(n).astype(np.float32)
     part = (_part(style, wash) + rng.normal(0, 0.03, n)).astype(np.float32)
     tight, curly = style.curl == "tightly curly", style.curl == "curly"
-    body_of_curl = {"straight": 0.075, "wavy": 0.11, "curly": 0.15, "tightly curly": 0.10}[style.curl]
+    body_of_curl = {"straight": 0.075, "wavy": 0.10, "curly": 0.12, "tightly curly": 0.10}[style.curl]
     strand = {"thin": 0.7, "normal": 1.0, "thick": 1.25}[style.strand]
     hover = (0.015 + layer * body_of_curl * (0.5 + 0.8 * style.volume) * wash.volume * strand).astype(np.float32)
     hover = np.minimum(hover, 0.02 + 0.5 * arc)
-    afro = tight or (style.length == "short" and style.reach < 0.25 and style.bangs == "none")
+    afro = tight or (style.length == "short" and style.reach < 0.25 and style.bangs == style.loss == "none")
     weight = np.float32(0.10 if tight else (0.5 if curly else 0.6))
     side = np.where(root[:, 0] > part, 1.0, -1.0).astype(np.float32)
     clear = (0.68 * person.shape.cheek / 0.7 + 0.16 * (0.5 - style.tuck) * rng.random(n)).astype(np.float32)
@@ -172,7 +175,10 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
     turn = np.float32(np.clip(step / 0.05, 0.6, 2.5))  # bending is per length, not per step
     normal, gap = head.hug(root)
     heading = _unit(normal * 0.5 + _unit(_flow(style, part, root, point, normal, fringe)))
+    full = hover
     for k in range(_STEPS):
+        if not afro:  # flatter round the upper corners of the head, which would look square
+            hover = full * (np.float32(0.55) + np.float32(0.45) * smoothstep(-0.95, -0.2, point[:, 1]))
         lying = np.exp(-np.square(np.maximum(gap - hover, 0) / 0.13))[:, None]
         if afro:
             pull = normal * np.float32(0.9) + down * weight * np.float32(0.4 + k / _STEPS)
@@ -192,6 +198,8 @@ def grow(person: Person, wash: Wash, head: Solid, body: Solid, down: Array, coun
         heading[:, 0] = np.where(face, side * np.clip(side * heading[:, 0], 0.05, 0.3), heading[:, 0])
         normal, gap = head.hug(point)
         push = np.clip(hover * np.float32(min(1.0, (k + 1) / 4)) - gap, 0, 2 * step + np.float32(0.02))
+        if not afro:  # nor may it fly off the crown as a rope of its own
+            push -= np.float32(0.7) * np.maximum(gap - hover - np.float32(0.05), 0) * (point[:, 1] < 0.3)
         point += normal * push[:, None]
         gap += push
         low = point[:, 1] > 1.1
@@ -218,5 +226,5 @@ def _trim(path: Array, arc: Array, cut: Array, step: np.float32, layer: Array, f
     t = (at - low)[..., None]
     rows = np.arange(n)[:, None]
     even = path[rows, low] * (1 - t) + path[rows, low + 1] * t
-    length = np.linalg.norm(np.diff(even, axis=1), axis=-1).sum(1)
+    length = np.sqrt(np.square(np.diff(even, axis=1)).sum(-1)).sum(1)
     return Guides(even.astype(np.float32), layer, length.astype(np.float32), fringe)

@@ -98,7 +98,7 @@ def _shaded(layer: Layer, hair: Hair, light: Light, pose: Pose) -> Array:
     dim = layer.receive * cast[y0:y1, x0:x1] * np.float32(0.85) + (1 - layer.receive) * near[y0:y1, x0:x1] * np.float32(
         0.45
     )
-    return layer.colour * ((1 - dim) * (1 - hair.roots[y0:y1, x0:x1]))[..., None]
+    return layer.colour * (1 - dim)[..., None] * (1 - hair.roots[y0:y1, x0:x1])
 
 
 def _labels(person: Person, view: View, head: Solid, pose: Pose) -> tuple[tuple[float, float, float, float], Array]:
@@ -141,7 +141,7 @@ def render(person: Person, session: Session, view: View, size: int, *, bald: boo
         depth[y0:y1, x0:x1] = np.maximum(depth[y0:y1, x0:x1], layer.depth)
     if bald:
         empty = np.zeros((work, work, 4), np.float32)
-        hair = Hair(empty, empty, empty[..., 3])
+        hair = Hair(empty, empty, empty[..., :3])
     else:
         down = pose.rotation[1].copy()
         guides = grow(person, session.wash, head, body, down, 900)

@@ -100,7 +100,7 @@ def paint_face(person: Person, view: View, mouth: Mouth, canvas: Canvas) -> Coat
 
 def _nostrils(albedo: Array, person: Person, canvas: Canvas) -> None:
     s = person.shape
-    cx, cy = s.nose_width * 0.46, s.nose_y + 0.062
+    cx, cy = s.nose_width * 0.50, s.nose_y + 0.062
     rows, cols = canvas.window(-0.25, cy - 0.1, 0.25, cy + 0.1)
     x, y = np.abs(canvas.xs[:, cols]) - cx, canvas.ys[rows] - cy
     y = y - 0.35 * x
@@ -186,7 +186,7 @@ def _paint_beard(albedo: Array, person: Person, mouth: Mouth, canvas: Canvas, rn
     ax = np.abs(x)
     upper = smoothstep(s.nose_y + 0.10, s.nose_y + 0.15, y) * smoothstep(mouth.half + 0.10, mouth.half + 0.02, ax)
     upper = upper * smoothstep(mouth.y + 0.10, mouth.y + 0.02, y)
-    edge = mouth.y + 0.02 - 0.55 * smoothstep(0.30, 0.58, ax) - 0.35 * smoothstep(0.55, 0.68, ax)
+    edge = mouth.y + 0.02 - 0.55 * smoothstep(0.36, 0.62, ax) - 0.35 * smoothstep(0.55, 0.68, ax)
     jaw = smoothstep(-0.06, 0.06, y - edge) * smoothstep(0.20, 0.34, ax + 1.2 * np.maximum(y - mouth.y - 0.05, 0))
     chin = smoothstep(mouth.y + 0.13, mouth.y + 0.2, y) * smoothstep(0.34, 0.24, ax)
     chin = np.maximum(

@@ -17,6 +17,7 @@ from visage.synthetic.noise import Array, Plane
 from visage.synthetic.pose import Canvas, Pose
 
 _CELLS = 1024
+_FINE = 6  # steps left to a ray that starts just before the surface
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,9 @@ def spline(points: Sequence[tuple[float, float]], at: Array) -> Array:
     p = np.asarray(points, np.float64)
     p = np.vstack((2 * p[0] - p[1], p, 2 * p[-1] - p[-2]))
     t = np.linspace(0, 1, 24, endpoint=False)[:, None]
-    parts = []
-    for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True):
-        parts.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
-    curve = np.vstack([*parts, p[-2:-1]])
+    a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
+    parts = 0.5 * (2 * b + ((c - a) + ((2 * a - 5 * b + 4 * c - d) + (3 * b - a - 3 * c + d) * t) * t) * t)
+    curve = np.vstack((parts.reshape(-1, 2), p[-2:-1]))
     return np.interp(at, np.maximum.accumulate(curve[:, 0]), curve[:, 1]).astype(np.float32)
 
 
@@ -89,8 +89,11 @@ class Solid:
         """First-order distance of HxW (or Nx1) points in units, negative inside. The section's gauge is convex, so f
         / |grad f| never passes the surface in the section; slopes of the profiles and of the relief are allowed for
         by their largest component."""
-        w, f, b, steep = self._rows(y, slice(0, 4))
-        bumps, front = self.canvas.sample(self._bumps, x, y), np.clip(z * 4, 0, 1)
+        return self._gap((x, y, z), self._rows(y, slice(0, 4)), self.canvas.sample(self._bumps, x, y))
+
+    def _gap(self, point: Sequence[Plane], row: Sequence[Plane], bumps: Array) -> Plane:
+        (x, y, z), (w, f, b, steep) = point, row
+        front = np.clip(z * 4, 0, 1)
         z = z - bumps[..., 0] * front
         depth = np.where(z > 0, f, b)
         u, v = x / w, z / depth
@@ -105,8 +108,17 @@ class Solid:
     def hug(self, points: Array) -> tuple[Array, Array]:
         """Unit normals (N, 3), the relief ignored, and distances (N,) of N points: what growing hair asks at each
         step."""
-        x, y, z = (np.ascontiguousarray(c[:, None]) for c in points.T)
-        return self.outward(x, y, z, detail=False)[:, 0], self.distance(x, y, z)[:, 0]
+        x, y, z = np.ascontiguousarray(points.T)
+        cell = (y - np.float32(self.top)) * np.float32((_CELLS - 1) / (self.bottom - self.top)) + np.float32(0.5)
+        w, f, b, steep, dw, df, db, _ = self._table[0, np.clip(cell, 0, _CELLS - 1).astype(np.intp)].T
+        ahead = z > 0
+        d, dd = np.where(ahead, f, b), np.where(ahead, df, db)
+        px, pz = x / (w * w), z / (d * d)
+        normal = np.stack((px, -(px * x * dw / w + pz * z * dd / d), pz), -1)
+        normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None] + np.float32(1e-6)
+        return normal, self._gap(
+            (x, y, z), (w, f, b, steep), self.canvas.sample(self._bumps, x[:, None], y[:, None])[:, 0]
+        )
 
     def outward(self, x: Plane, y: Plane, z: Plane, detail: bool = True) -> Array:
         """Unit normals (..., 3) in the frame at points on (or near) the surface; without `detail` the relief is
@@ -135,29 +147,45 @@ class Solid:
         base = f * np.sqrt(np.maximum(1 - np.square(x / w), 0))
         return (base + self.canvas.sample(self.relief, x, y) * (base > 0)).reshape(shape)
 
+    def _start(self, a: list[Plane], b: list[Plane], near: float, steps: int, scale: float) -> tuple[Plane, Plane]:
+        """Depth to start each ray from, just before the surface, and whether it may hit at all: every k-th ray is
+        traced, and each pixel starts from the nearest of the nine around it."""
+        k, (height, width) = int(np.clip(scale * 0.06, 2, 4)), a[0].shape
+        a, b = ([np.ascontiguousarray(plane[::k, ::k]) for plane in planes] for planes in (a, b))
+        s = np.full(a[0].shape, near, np.float32)
+        best, closest = s, np.full(a[0].shape, 9, np.float32)
+        for _ in range(steps - 3):
+            gap = self.distance(a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2])
+            best = np.where(gap < closest, s, best)
+            np.minimum(closest, gap, out=closest)
+            s = s - gap
+        planes = cv2.dilate(np.dstack((best, closest * -np.float32(scale))), np.ones((3, 3), np.uint8))
+        planes = planes.repeat(k, 0).repeat(k, 1)[:height, :width]
+        return planes[..., 0] + np.float32(0.03), planes[..., 1] > -3 * k
+
     def trace(self, pose: Pose, box: tuple[int, int, int, int], near: float, steps: int = 12) -> Surface:
         """Sphere-trace the pixels of `box` (must not be empty) from camera depth `near` (units)."""
         a, b = pose.rays(box)
-        s = np.full(a[0].shape, near, np.float32)
+        s, hopeful = self._start(a, b, near, steps, pose.scale)
         closest = np.full(a[0].shape, 9, np.float32)
         gap = before = taken = np.ones_like(s)
-        for step in range(steps):
+        for step in range(_FINE):
             gap = self.distance(a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2])
             np.minimum(closest, gap, out=closest)
             move = gap * np.float32(0.95)
-            if step >= steps - 4:  # the cautious field creeps where it is steep: end on secant steps
+            if step >= _FINE - 4:  # the cautious field creeps where it is steep: end on secant steps
                 move /= np.clip((before - gap) / np.where(np.abs(taken) < 1e-5, np.float32(1e-5), taken), 0.15, 1)
             s -= move
             before, taken = gap, move
         # Rays that graze a nose or a cheek creep; finish those few alone.
-        late = np.flatnonzero((np.abs(gap) * pose.scale > 0.4) & (s > -0.9))
+        late = np.flatnonzero((np.abs(gap) * pose.scale > 0.4) & (s > -0.9) & hopeful)
         for part in np.array_split(late, late.size // 20000 + 1) if late.size else ():  # remap takes at most 32767 rows
             la, lb = ([plane.reshape(-1, 1)[part] for plane in planes] for planes in (a, b))
             ls, lc = s.reshape(-1, 1)[part], closest.reshape(-1, 1)[part]
-            for _ in range(2 * steps):
+            for _ in range(steps):
                 gap = self.distance(la[0] + ls * lb[0], la[1] + ls * lb[1], la[2] + ls * lb[2])
                 np.minimum(lc, gap, out=lc)
-                ls = np.maximum(ls - gap * np.float32(0.95), -1)
+                ls = np.maximum(ls - gap, -1)
             s.reshape(-1, 1)[part], closest.reshape(-1, 1)[part] = ls, lc
         coverage = np.square(np.clip(1.15 - closest * np.float32(0.75 * pose.scale), 0, 1))
         point = (a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2])

@@ -1,9 +1,10 @@
 """`fit`: trains a task with the processes that the runtime asks for, from wherever an earlier try left off.
 
-The results stay in the resume state until the caller has copied them into the stage's output and calls
-`checkpoint.forget`: a process killed between the two finds a finished run and only copies again.
+The results stay in the resume state until the caller has written the stage's output and leaves `checkpoint.resumable`:
+a process killed between the two finds a finished run and only writes again.
 """
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from visage.training.task import Settings, TaskFactory
 class Fitted:
     """The end of a run: `best` and `final` are checkpoint files (model, optimizer, schedule, scaler, progress).
 
-    peak_memory_mb is this process's; with `runtime.processes` of them the total is that many times more.
+    peak_memory_mb is the most that all processes together (or the GPU) held.
     """
 
     best: Path
@@ -34,23 +35,37 @@ class Fitted:
 def fit(
     factory: TaskFactory, settings: Settings, runtime: Runtime, state: Path, tracker: Tracker | None = None
 ) -> Fitted:
-    """Train what `factory` makes; `state` is the directory of the resume state (`checkpoint.state_dir`).
+    """Train what `factory` makes; `state` is the directory of the resume state (`checkpoint.resumable`).
+
+    Under `accelerate launch` the first process returns; the others end here, their part being done.
 
     Raises:
-        Unfinished: `settings.max_minutes` passed; everything is saved and the same call continues.
+        Unfinished: `runtime.max_minutes` passed; everything is saved and the same call continues.
         DataError: a split is empty, or the loss stopped being a number.
     """
-    state.mkdir(parents=True, exist_ok=True)
     leader = partial(_train, factory, settings, runtime, state, tracker or NullTracker())
     member = partial(_train, factory, settings, runtime, state, NullTracker())
     launch(leader, member, runtime)
+    if os.environ.get("RANK", "0") != "0":
+        raise SystemExit(0)
     progress = Progress(**checkpoint.load(state / STATE)["progress"])
     if not progress.done:
         raise Unfinished(
-            f"stopped after {settings.max_minutes:g} minutes in epoch {progress.epoch + 1} of {settings.epochs} with "
+            f"stopped after {runtime.max_minutes:g} minutes in epoch {progress.epoch + 1} of {settings.epochs} with "
             "everything saved: start the same command again to continue"
         )
-    return Fitted(state / BEST, state / STATE, progress, peak_memory_mb())
+    peak = _peak_mb(runtime)
+    print(f"memory: {peak / 1024:.2f} GB was the most of {runtime.memory_gb:g} GB", flush=True)
+    return Fitted(state / BEST, state / STATE, progress, peak)
+
+
+def _peak_mb(runtime: Runtime) -> float:
+    """The most memory that training held: the GPU's where there is one, else that of all processes together."""
+    if runtime.device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / (1 << 20)
+    return peak_memory_mb() * runtime.processes
 
 
 def _train(factory: TaskFactory, settings: Settings, runtime: Runtime, state: Path, tracker: Tracker) -> None:

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
 
 from visage.errors import DataError
 from visage.runtime import Runtime
 from visage.tracking.tracker import NullTracker, Tracker
 from visage.training import checkpoint, plan
+from visage.training.feed import Feed
 from visage.training.schedule import make_schedule
 from visage.training.state import Progress
-from visage.training.sums import Sums, add, as_floats, as_tensors, merge
-from visage.training.task import Settings, Task, as_dataset
+from visage.training.sums import Sums, add, as_floats, as_tensors, merge, weighed
+from visage.training.task import Settings, Task
 
 STATE, BEST = "state.pt", "best.pt"
 # A micro-batch: how many of its samples count (0 for a stand-in), and its tensors.
@@ -51,7 +51,8 @@ class Loop:
             settings.schedule, optimizer, settings.epochs * self.steps, settings.schedule_options
         )
         self.progress = Progress()
-        self.deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes else math.inf
+        self.deadline = time.monotonic() + 60 * runtime.max_minutes if runtime.max_minutes else math.inf
+        self.feeds = {True: Feed(task.train_samples, runtime), False: Feed(task.valid_samples, runtime)}
 
     def run(self) -> None:
         """Every epoch that is left; the saved state says `done` unless the time limit came first."""
@@ -75,11 +76,12 @@ class Loop:
             torch.manual_seed(plan.step_seed(self.settings.seed, now.epoch, now.step, self.rank))
             self._step(parts, len(batches[now.step]), sums)
             now.step += 1
-            if now.step % self.settings.save_steps == 0 and now.step < len(batches):
+            stop = self._out_of_time()
+            if (stop or now.step % self.settings.save_steps == 0) and now.step < len(batches):
                 now.sums = self._gather(sums)
                 now.seconds, started = now.seconds + time.monotonic() - started, time.monotonic()
                 self._save(STATE)
-                if self._out_of_time():
+                if stop:
                     return False
         now.sums = self._gather(sums)
         now.seconds += time.monotonic() - started
@@ -94,19 +96,10 @@ class Loop:
             # A process left without samples still takes part in the exchange of gradients, with a weight of zero.
             portions = plan.micro_batches(mine if len(mine) else batch[:1], self.settings.micro_batch)
             counts.append([len(portion) if len(mine) else 0 for portion in portions])
-            keys += [plan.keys(self.progress.epoch, portion) for portion in portions]
-        stream = iter(self._loader(self.task.train_samples, keys))
+            keys += [plan.keys(self.progress.epoch, plan.at_least_two(portion)) for portion in portions]
+        stream = self.feeds[True].read(keys)
         for step in counts:
             yield [(count, next(stream)) for count in step]
-
-    def _loader(self, samples: Any, keys: list[list[plan.Key]]) -> DataLoader[Any]:
-        """Batches of `samples` at `keys`, made by `runtime.loaders` processes (0: by this one)."""
-        return DataLoader(
-            as_dataset(samples),
-            batch_sampler=keys,
-            num_workers=self.runtime.loaders,
-            pin_memory=self.runtime.device == "cuda",
-        )
 
     def _step(self, parts: list[Part], batch_size: int, sums: Sums) -> None:
         """One optimizer step over the micro-batches `parts`, whose loss and statistics are added to `sums`."""
@@ -115,8 +108,7 @@ class Loop:
             with nullcontext() if exchange else self.accelerator.no_sync(self.model):
                 loss, stats = self._loss(self.model, batch, train=True)
                 self.accelerator.backward(loss * (count * self.world / batch_size))
-            if count:
-                add(sums, {**stats, "loss": loss * count, "count": torch.tensor(count)})
+            add(sums, weighed(loss, stats, count, len(batch[0])))
         if self.settings.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
@@ -143,10 +135,9 @@ class Loop:
         sums: Sums = {}
         batches = plan.ordered_batches(len(self.task.valid_samples), self.settings.micro_batch)
         mine = batches[self.rank :: self.world]
-        loader = self._loader(self.task.valid_samples, [plan.keys(0, batch) for batch in mine])
-        for indices, batch in zip(mine, loader, strict=True):
+        for indices, batch in zip(mine, self.feeds[False].read([plan.keys(0, b) for b in mine]), strict=True):
             loss, stats = self._loss(model, batch, train=False)
-            add(sums, {**stats, "loss": loss * len(indices), "count": torch.tensor(len(indices))})
+            add(sums, weighed(loss, stats, len(indices), len(indices)))
         return merge(self._gather(sums))
 
     def _finish_epoch(self) -> None:
@@ -170,6 +161,7 @@ class Loop:
             now.best_epoch, now.best_value = now.epoch, value
         self.schedule.after_epoch(row["valid_loss"])
         seconds = now.seconds
+        now.total_seconds += seconds + time.monotonic() - started
         now.epoch, now.step, now.sums, now.seconds = now.epoch + 1, 0, [], 0.0
         stop_early = 0 < settings.patience <= now.stale_epochs
         now.done = stop_early or now.epoch >= settings.epochs
@@ -186,6 +178,8 @@ class Loop:
             self._say(f"  best model so far: {settings.monitor} {value:.4f}")
         if stop_early:
             self._say(f"  stopping early: no better epoch in {settings.patience}")
+        if now.done:
+            self._say(f"trained {now.epoch} epochs in {now.total_seconds:.1f} s")
 
     def _save(self, name: str) -> None:
         """Write the state of the run to `name`; only the first process writes."""
@@ -233,6 +227,8 @@ class Loop:
 
     def _out_of_time(self) -> bool:
         """Whether the first process's clock has passed the limit; every process gets its answer."""
+        if self.deadline == math.inf:
+            return False
         answer = [time.monotonic() > self.deadline]
         if self.world > 1:
             torch.distributed.broadcast_object_list(answer, src=0)

@@ -70,8 +70,9 @@ def measure(task: Task, runtime: Runtime) -> Budget:
     weights = sum(p.numel() * p.element_size() for p in model.parameters()) / MB
     # Adam keeps two moments; gradients and, with several processes, the buckets they are exchanged in come on top.
     state = trained * (4 if runtime.processes > 1 else 3)
+    kept = (task.train_samples.resident_bytes() + task.valid_samples.resident_bytes()) * max(1, runtime.loaders) / MB
     on_gpu = runtime.device == "cuda"
-    base = (weights if on_gpu else resident_memory_mb()) + state
+    base = (weights if on_gpu else resident_memory_mb() + kept) + state
     return Budget(base, max(per_sample, 1e-6), runtime.memory_gb * 1024 / (1 if on_gpu else runtime.processes))
 
 

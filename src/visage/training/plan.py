@@ -29,9 +29,14 @@ def share(batch: np.ndarray, rank: int, world: int) -> np.ndarray:
 
 
 def micro_batches(indices: np.ndarray, micro_batch: int) -> list[np.ndarray]:
-    """`indices` in even portions of at most `micro_batch`: batch norm must not meet a lone leftover."""
+    """`indices` in portions of at most `micro_batch`, as even as possible."""
     portions = max(1, -(-len(indices) // micro_batch))
     return list(np.array_split(indices, portions))
+
+
+def at_least_two(indices: np.ndarray) -> np.ndarray:
+    """`indices`, a lone one twice: batch norm over a single small picture has nothing to measure and refuses it."""
+    return np.repeat(indices, 2) if len(indices) == 1 else indices
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -39,7 +39,9 @@ def launch(leader: Callable[[], None], member: Callable[[], None], runtime: Runt
         return
     import torch.multiprocessing as multiprocessing
 
-    method = "fork" if sys.platform.startswith("linux") and not _autograd_has_run else "spawn"
+    # OpenMP's threads do not survive a fork either: a child that finds more than one of its own waits for ever.
+    forkable = sys.platform.startswith("linux") and runtime.threads == 1 and not _autograd_has_run
+    method = "fork" if forkable else "spawn"
     context: Any = multiprocessing.get_context(method)
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="visage-") as directory:
@@ -56,10 +58,8 @@ def launch(leader: Callable[[], None], member: Callable[[], None], runtime: Runt
                 leader()
         except VisageError:
             raise
-        except Exception as error:
-            fallen = _fallen(children)
-            if fallen:
-                raise RuntimeError(f"training process {fallen} died: {error}") from error
+        except Exception:
+            _raise_what_a_child_met(children, rendezvous)
             raise
         finally:
             _end(children, patience_s=10 if sys.exc_info()[0] is None else 0)
@@ -76,8 +76,12 @@ def _child(rank: int, runtime: Runtime, rendezvous: Path, member: Callable[[], N
     try:
         with _group(rank, runtime.processes, rendezvous):
             member()
-    except VisageError:
-        os._exit(2)  # the leader meets the same mistake and reports it
+    except VisageError as error:
+        # The leader may not meet it (a picture that only this process reads): it raises what stands here.
+        _message_file(rendezvous, rank).write_text(str(error), encoding="utf-8")
+        os._exit(2)
+    except KeyboardInterrupt:
+        os._exit(130)
     except Exception:
         traceback.print_exc()
         os._exit(1)
@@ -103,13 +107,22 @@ def _group(rank: int, world: int, rendezvous: Path) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _fallen(children: list[BaseProcess]) -> str:
-    """The first child that ended badly, as "1 (exit -9)"; empty when none did within a moment."""
+def _raise_what_a_child_met(children: list[BaseProcess], rendezvous: Path) -> None:
+    """Raise a child's user error as it was, and a killed child as one; return where the children did not begin it."""
     for rank, child in enumerate(children, start=1):
         child.join(2)
-        if child.exitcode not in (None, 0):
-            return f"{rank} (exit {child.exitcode})"
-    return ""
+        message = _message_file(rendezvous, rank)
+        if message.is_file():
+            raise VisageError(message.read_text(encoding="utf-8"))
+        if child.exitcode is not None and child.exitcode < 0:
+            raise VisageError(
+                f"training process {rank} was killed (signal {-child.exitcode}), perhaps for want of memory: the same "
+                "command continues; a smaller micro_batch needs less"
+            )
+
+
+def _message_file(rendezvous: Path, rank: int) -> Path:
+    return rendezvous.with_name(f"error-{rank}")
 
 
 def _end(children: list[BaseProcess], patience_s: float) -> None:

@@ -49,7 +49,9 @@ class OneCycle(Schedule):
 
     def __init__(self, optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.25) -> None:
         peaks = [group["lr"] for group in optimizer.param_groups]
-        self.inner: LRScheduler = OneCycleLR(optimizer, peaks, total_steps=total_steps, pct_start=warmup)
+        # OneCycleLR divides by the length of the warm-up less one step, which a handful of steps makes zero.
+        share = min(0.9, max(warmup, 1.5 / total_steps))
+        self.inner: LRScheduler = OneCycleLR(optimizer, peaks, total_steps=total_steps, pct_start=share)
 
     def after_step(self) -> None:
         self.inner.step()

@@ -12,7 +12,8 @@ from typing import Any
 class Progress:
     """`epoch` and `step` are the next to do.
 
-    `seconds` were spent on the epoch so far; `sums` holds each process's running sums of it.
+    `seconds` were spent on the epoch so far; `sums` holds each process's running sums of it;
+    `total_seconds` were spent on the epochs before.
     """
 
     epoch: int = 0
@@ -22,6 +23,7 @@ class Progress:
     stale_epochs: int = 0
     done: bool = False
     seconds: float = 0.0
+    total_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     sums: list[dict[str, float]] = field(default_factory=list)
 

@@ -19,6 +19,13 @@ def add(sums: Sums, values: Mapping[str, Tensor]) -> None:
         sums[name] = sums[name] + wide if name in sums else wide
 
 
+def weighed(loss: Tensor, stats: Mapping[str, Tensor], count: int, shown: int) -> Sums:
+    """The sums of a batch of `shown` samples of which `count` count, the rest being repetitions."""
+    share = count / shown
+    scaled = {name: value.detach() * share for name, value in stats.items()}
+    return {**scaled, "loss": loss.detach() * count, "count": torch.tensor(count)}
+
+
 def as_floats(sums: Sums) -> dict[str, float]:
     """Plain numbers, fetched in one go."""
     if not sums:

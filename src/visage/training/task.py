@@ -20,6 +20,10 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
+    def resident_bytes(self) -> int:
+        """Memory that the dataset itself comes to hold in each process that reads it."""
+        ...
+
     def __getitem__(self, key: Key) -> Any: ...
 
 
@@ -55,7 +59,7 @@ class Settings:
 
     monitor: name of the validation metric that picks the best epoch, `mode` "max" or "min". patience: epochs without a
     better one before stopping (0: never). schedule: "constant", "plateau" or "onecycle" with `schedule_options`.
-    save_steps: steps between resume states. max_minutes: 0 for no limit.
+    save_steps: steps between resume states.
     """
 
     epochs: int
@@ -69,7 +73,6 @@ class Settings:
     schedule_options: Mapping[str, float] | None = None
     clip_norm: float = 0.0
     save_steps: int = 100
-    max_minutes: float = 0.0
 
 
 def as_dataset(samples: Samples) -> Dataset[Any]:
