@@ -4,7 +4,8 @@ VENV ?= $(CURDIR)/.venv
 export PATH := $(VENV)/bin:$(PATH)
 export PYTHONPATH := src
 export PYTHONWARNINGS := ignore
-READY := $(VENV)/.ready
+# The stamp carries a hash of what is installed, so that another clone with the same pins finds its environment ready.
+READY := $(VENV)/.ready-$(shell cat constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
 .PHONY: help repro smoke test test-all lint format report setup clean
@@ -14,10 +15,11 @@ help: ## this list
 
 repro: $(READY) ## run the whole DAG, then print the metrics
 	@dvc repro
-	@echo && dvc metrics show && echo && echo "Look at: make report (one page), dvc plots show, artifacts/models/, visage runs"
+	@visage metrics
+	@echo "Look at it: make report (one page), dvc plots show; the models: artifacts/models/; the runs: visage runs"
 
 smoke: $(READY) ## the whole DAG at its smallest, in under two minutes (changes params.yaml: git checkout brings it back)
-	@visage compose experiment=smoke && dvc repro && dvc metrics show
+	@visage compose experiment=smoke && dvc repro && visage metrics
 
 test: $(READY) ## the tests, at most ten minutes
 	@python -m pytest
@@ -37,7 +39,7 @@ report: $(READY) ## one offline page with every metric, plot and picture: report
 setup: $(READY) ## only the virtual environment
 
 # mediapipe pulls a second OpenCV over the same files; exactly one may stay, the headless one.
-$(READY): constraints.txt pyproject.toml
+$(READY):
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (torch alone is gigabytes: a few minutes)"

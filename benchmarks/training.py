@@ -15,20 +15,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-SPIN = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "infinite"}
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 # name: (processes, threads, loaders, layout, allocator tuned, environment)
 SETTINGS: dict[str, tuple[int, int, int, str, bool, dict[str, str]]] = {
     "1 process x 1 thread": (1, 1, 0, "channels_last", True, {}),
     "1 x 1, glibc's own allocator": (1, 1, 0, "channels_last", False, {}),
     "1 x 1, contiguous": (1, 1, 0, "contiguous", True, {}),
     "1 x 1, 1 loader": (1, 1, 1, "channels_last", True, {}),
-    "1 x 2 threads, spinning": (1, 2, 0, "channels_last", True, SPIN),
-    "1 x 2 threads, passive": (1, 2, 0, "channels_last", True, {}),
+    "1 x 2 threads": (1, 2, 0, "channels_last", True, {}),
+    "1 x 2 threads, passive": (1, 2, 0, "channels_last", True, PASSIVE),
     "1 x 2 threads, pinned": (1, 2, 0, "channels_last", True, {"OMP_PROC_BIND": "true"}),
     "1 x 2 threads, 1 loader": (1, 2, 1, "channels_last", True, {}),
     "2 processes x 1 thread": (2, 1, 0, "channels_last", True, {}),
@@ -97,22 +98,36 @@ def measure(name: str, freeze_ratio: float) -> dict[str, Any]:
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
+@contextmanager
+def neighbour() -> Iterator[None]:
+    """Another process that wants a core, as on any shared machine."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def main() -> None:
     """Measure all settings by turns and print a table for each share of frozen layers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--setting", choices=SETTINGS)
     parser.add_argument("--freeze", type=float, default=0.7)
     arguments = parser.parse_args()
     if arguments.setting:
         print(json.dumps(run(arguments.setting, arguments.freeze)))
         return
-    for freeze_ratio in (0.7, 0.0):
-        results: dict[str, list[dict[str, Any]]] = {name: [] for name in SETTINGS}
-        for _ in range(arguments.rounds):
-            for name in SETTINGS:
-                results[name].append(measure(name, freeze_ratio))
-        print(f"\nmobilenet_v3_small, {SIZE} px, batch {BATCH}, {freeze_ratio:.0%} of the layers frozen")
+    for freeze_ratio, busy in ((0.7, False), (0.0, False), (0.0, True)):
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.only}
+        with neighbour() if busy else nullcontext():
+            for _ in range(arguments.rounds):
+                for name in arguments.only:
+                    results[name].append(measure(name, freeze_ratio))
+        beside = ", a busy process beside it" if busy else ""
+        print(f"\nmobilenet_v3_small, {SIZE} px, batch {BATCH}, {freeze_ratio:.0%} of the layers frozen{beside}")
         print(f"{'setting':32} {'images/s':>9} {'ratio':>6} {'peak MB of the first process':>30}")
         first = None
         for name, runs in results.items():

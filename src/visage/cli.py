@@ -123,6 +123,14 @@ def runs(
 
 
 @command
+def metrics() -> None:
+    """Print the metrics of every stage, a number a line."""
+    from visage.tracking.summary import print_metrics
+
+    print_metrics(Path.cwd())
+
+
+@command
 def report(out: Annotated[Path, typer.Option()] = Path("report.html")) -> None:
     """Write one offline page with every metric, plot and picture."""
     from visage.tracking.report import build_report

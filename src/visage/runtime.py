@@ -77,9 +77,6 @@ def tune(runtime: Runtime) -> None:
     keep_freed_memory()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(runtime.threads)
-    # A waiting OpenMP thread that spins takes the core its sibling needs: two threads on two shared cores collapse.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     # cuBLAS repeats its sums in the same order only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 

@@ -23,7 +23,11 @@ def weighed(loss: Tensor, stats: Mapping[str, Tensor], count: int, shown: int) -
     """The sums of a batch of `shown` samples of which `count` count, the rest being repetitions."""
     share = count / shown
     scaled = {name: value.detach() * share for name, value in stats.items()}
-    return {**scaled, "loss": loss.detach() * count, "count": torch.tensor(count)}
+    return {
+        **scaled,
+        "loss": loss.detach() * count,
+        "count": torch.full((), count, dtype=torch.float64, device=loss.device),
+    }
 
 
 def as_floats(sums: Sums) -> dict[str, float]:
