@@ -27,10 +27,8 @@ from visage.training.sums import Sums, add, as_floats, as_tensors, merge, weighe
 from visage.training.task import Settings, Task
 
 STATE, BEST = "state.pt", "best.pt"
-# One message a step, and no copies: half a millisecond of waiting for each smaller one is lost on small networks.
-# Buffers need no exchange, because validation and checkpoints use the first process's, and no training step reads a
-# running statistic.
-EXCHANGE = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=100)
+# One message a step: on small networks each further one is half a millisecond of waiting.
+EXCHANGE = DistributedDataParallelKwargs(gradient_as_bucket_view=True, bucket_cap_mb=100)
 # A micro-batch: how many of its samples count (0 for a stand-in), and its tensors.
 Part = tuple[int, Any]
 
