@@ -1,7 +1,7 @@
 """Training augmentation: one affine warp and one colour matrix for each picture, as a pure function of a generator.
 
 Flip and rotation are one `cv2.warpAffine`; brightness, contrast and saturation (torchvision's ColorJitter, in that
-order) are linear in RGB and so one `cv2.transform`. That takes 0.28 of the time of the torchvision transforms
+order) are linear in RGB and so one `cv2.transform`. That takes 0.16 - 0.28 of the time of the torchvision transforms
 (benchmarks/pictures.py).
 """
 
