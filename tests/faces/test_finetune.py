@@ -166,7 +166,8 @@ def test_a_killed_stage_ends_in_the_same_files(folder: Path) -> None:
 def test_a_time_limit_keeps_the_work_and_writes_no_result(folder: Path) -> None:
     with pytest.raises(Unfinished):
         run(folder, settings(), runtime(max_minutes=1e-6))
-    assert not (folder / "out").exists()
+    assert not list((folder / "out").glob("*.pth"))
+    assert not (folder / "finetune.json").exists()
     assert list((folder / ".visage/state/finetune_faces").rglob("state.pt"))
 
 

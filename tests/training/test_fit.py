@@ -59,6 +59,13 @@ def test_processes_of_several_threads_do_not_wait_for_ever(tmp_path: Path) -> No
     assert run_toy(tmp_path, 2, seconds=120, threads=2) == 0
 
 
+def test_a_second_training_in_one_process_may_have_another_number_of_processes(tmp_path: Path) -> None:
+    alone = train_toy(tmp_path / "alone", epochs=1)
+    assert len(checkpoint.load(alone.final)["progress"]["history"]) == 1
+    with pytest.raises(VisageError, match="a picture of process 1"):
+        train_toy(tmp_path / "together", runtime=toy_runtime(2), task=OneIsBroken)
+
+
 def test_a_picture_that_only_a_child_reads_is_named(tmp_path: Path) -> None:
     with pytest.raises(VisageError, match="a picture of process 1"):
         train_toy(tmp_path, runtime=toy_runtime(2), task=OneIsBroken)

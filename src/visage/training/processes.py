@@ -33,6 +33,7 @@ def launch(leader: Callable[[], None], member: Callable[[], None], runtime: Runt
     ends the children; a child that dies makes the leader's next exchange fail, and its exit is named in the error.
     """
     global _autograd_has_run
+    _forget_earlier_group()
     if runtime.processes == 1 or "WORLD_SIZE" in os.environ:
         _autograd_has_run = True
         leader()
@@ -91,7 +92,6 @@ def _child(rank: int, runtime: Runtime, rendezvous: Path, member: Callable[[], N
 def _group(rank: int, world: int, rendezvous: Path) -> Iterator[None]:
     """Membership in the process group, and the environment by which Accelerate recognises it."""
     import torch
-    from accelerate.state import AcceleratorState
 
     os.environ |= dict(zip(GROUP_VARIABLES, map(str, (rank, world, rank, world)), strict=True))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform.startswith("linux") else "lo0")
@@ -102,9 +102,15 @@ def _group(rank: int, world: int, rendezvous: Path) -> Iterator[None]:
         yield
     finally:
         torch.distributed.destroy_process_group()
-        AcceleratorState._reset_state(reset_partial_state=True)
         for name in GROUP_VARIABLES:
             os.environ.pop(name, None)
+
+
+def _forget_earlier_group() -> None:
+    """Accelerate remembers a process's first group for good; a second training of another size would be in it."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _raise_what_a_child_met(children: list[BaseProcess], rendezvous: Path) -> None:
