@@ -57,7 +57,14 @@ def test_every_group_choice_composes(project: Path, override: str) -> None:
 
 @pytest.mark.parametrize(
     ("override", "hint"),
-    [("finetune.epochz=1", "epochz"), ("finetune.epochs=many", "many"), ("finetune=foo", "foo"), ("lrr=1", "lrr")],
+    [
+        ("finetune.lr=-1", "finetune.lr=-1"),
+        ("finetune.lrr=1", "finetune.lr'"),
+        ("finetune.epochz=1", "epochz"),
+        ("finetune.epochs=many", "many"),
+        ("finetune=foo", "foo"),
+        ("lrr=1", "lrr"),
+    ],
 )
 def test_a_mistyped_override_changes_nothing(project: Path, override: str, hint: str) -> None:
     before = Path("params.yaml").read_bytes()
@@ -84,6 +91,9 @@ def test_a_typo_in_conf_names_the_key_that_was_meant(project: Path) -> None:
         (["runtime.precision=bf16"], "fp32"),
         (["runtime.device=cuda", "runtime.processes=2"], "runtime=cuda"),
         (["runtime.threads=0"], "from 1"),
+        (["pretrain.epochs=0"], "pretrain.epochs=0"),
+        (["finetune.arch=resnet999"], "efficientnet_b0, mobilenet_v3_small"),
+        (["finetune.weights=magic"], "encoder, imagenet, file, none"),
     ],
 )
 def test_a_mistake_in_a_stage_by_hand_is_one_line_and_code_2(project: Path, arguments: list[str], hint: str) -> None:

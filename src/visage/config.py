@@ -10,11 +10,11 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from visage.errors import ConfigError, Unfinished, VisageError
@@ -33,6 +33,15 @@ class Config:
     faces: Faces = field(default_factory=Faces)
     pretrain: Pretrain = field(default_factory=Pretrain)
     finetune: Finetune = field(default_factory=Finetune)
+
+    def check(self) -> None:
+        """Refuse values out of range in any section: an hour before the stage that reads them, if need be.
+
+        Raises:
+            ConfigError: names the first such key.
+        """
+        for section in (self.faces.prepare, self.pretrain, self.finetune):
+            section.check()
 
 
 def stage(function: Callable[[Config], None]) -> Callable[[], None]:
@@ -57,14 +66,17 @@ def stage(function: Callable[[Config], None]) -> Callable[[], None]:
             assert isinstance(config, Config)
             try:
                 tune(config.runtime)
+                config.check()
                 function(config)
             except VisageError as error:
                 # Raised through Hydra it would come with a line of Hydra's own.
                 mistakes.append(error)
 
         conf = Path("conf").resolve()
-        if not conf.is_dir() or not Path("params.yaml").is_file():
-            raise ConfigError(f"no conf/ and params.yaml in {Path.cwd()}: run from the repository's root")
+        if not conf.is_dir():
+            raise ConfigError(f"no conf/ in {Path.cwd()}: run from the repository's root")
+        if not Path("params.yaml").is_file():
+            raise ConfigError(f"no params.yaml in {Path.cwd()}: visage compose makes it")
         hydra.main(version_base="1.3", config_path=str(conf), config_name="stage")(job)()
         if mistakes:
             raise mistakes[0]
@@ -99,22 +111,23 @@ def output(path: str) -> Path:
     return Path(elsewhere) / ("" if path.startswith("artifacts/") else path)
 
 
-def load_config(overrides: Sequence[str] = ()) -> Config:
+def load_config(overrides: Sequence[str] = (), params: Path = Path("params.yaml")) -> Config:
     """params.yaml with `overrides` ("finetune.epochs=1"), checked against the schema, for commands that are not stages.
 
     Raises:
         ConfigError: no params.yaml here, or a key or a type that the schema does not have.
     """
-    if not Path("params.yaml").is_file():
-        raise ConfigError(f"no params.yaml in {Path.cwd()}: run from the repository's root (visage compose makes it)")
+    if not params.is_file():
+        raise ConfigError(f"no {params} in {Path.cwd()}: run from the repository's root (visage compose makes it)")
     try:
         merged = OmegaConf.merge(
-            OmegaConf.structured(Config), OmegaConf.load("params.yaml"), OmegaConf.from_dotlist(list(overrides))
+            OmegaConf.structured(Config), OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides))
         )
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from None
     assert isinstance(config, Config)
+    config.check()
     return config
 
 
@@ -128,7 +141,8 @@ def explain(error: BaseException) -> str:
     """One line for what Hydra or OmegaConf found wrong, with the nearest key that exists."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     # Hydra says in the first line where, and in the second what.
-    message = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    joined = lines[0].endswith(":") or lines[0].startswith("Error merging")
+    message = " ".join(lines[: 2 if joined else 1]).rstrip(".")
     for index, line in enumerate(lines):
         if line.startswith("Available options"):
             options = itertools.takewhile(lambda text: "search path" not in text, lines[index + 1 :])
@@ -139,9 +153,21 @@ def explain(error: BaseException) -> str:
     if inner is None:
         key = getattr(error, "full_key", None)
         return f"{message} (at {key})" if key and key not in message else message
-    known = [str(key) for key in inner.parent_node.keys()] if inner.parent_node is not None else []
-    near = difflib.get_close_matches(str(inner.key), known, 1)
+    near = difflib.get_close_matches(str(getattr(inner, "full_key", "") or inner.key), known_keys(), 1)
     return message + (f": did you mean '{near[0]}'?" if near else "")
+
+
+def known_keys() -> list[str]:
+    """Every key of the schema, dotted."""
+
+    def walk(node: DictConfig, prefix: str) -> Iterator[str]:
+        for key in map(str, node):
+            yield f"{prefix}{key}"
+            inner = node._get_node(key)
+            if isinstance(inner, DictConfig) and not inner._is_missing():
+                yield from walk(inner, f"{prefix}{key}.")
+
+    return list(walk(OmegaConf.structured(Config), ""))
 
 
 def refuse_resolved_keys(arguments: list[str]) -> None:

@@ -35,6 +35,8 @@ def fit_section(section: str, overrides: Sequence[str]) -> str:
             f"and {budget.limit:.0f} MB are allowed: raise runtime.memory_gb or use smaller pictures"
         )
     total = budget.predicted(best) * config.runtime.processes / 1024
+    # A process's whole share of the batch fits: then any larger number is as good, and the batch is what people expect.
+    best = batch_size if best * config.runtime.processes >= batch_size else best
     return f"{section}.micro_batch={best}  # {total:.2f} GB of {config.runtime.memory_gb:g} GB, batch {batch_size}"
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +63,7 @@ def tune(runtime: Runtime) -> None:
         ConfigError: a value outside the choices named in `Runtime`.
     """
     for key, choices in (("device", DEVICES), ("precision", PRECISIONS), ("layout", LAYOUTS)):
-        if getattr(runtime, key) not in choices:
-            raise ConfigError(f"runtime.{key}={getattr(runtime, key)}: choose one of {', '.join(choices)}")
+        check_choice(f"runtime.{key}", getattr(runtime, key), choices)
     check_ranges("runtime", runtime, {"processes": (1, 256), "threads": (1, 1024), "loaders": (0, 256)})
     check_ranges("runtime", runtime, {"memory_gb": (0, math.inf), "max_minutes": (0, math.inf)})
     if runtime.device == "cuda" and runtime.processes > 1:
@@ -79,6 +78,16 @@ def tune(runtime: Runtime) -> None:
         os.environ[name] = str(runtime.threads)
     # cuBLAS repeats its sums in the same order only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of `choices`.
+
+    Raises:
+        ConfigError: names `key` and the choices.
+    """
+    if value not in choices:
+        raise ConfigError(f"{key}={value}: choose one of {', '.join(choices)}")
 
 
 def check_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:

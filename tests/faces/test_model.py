@@ -53,7 +53,6 @@ def test_the_classifier_is_replaced_and_the_rest_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "hint"),
     [
-        ({"weights": "magic"}, ConfigError, "encoder, imagenet, file, none"),
         ({"weights": "encoder"}, MissingWeightsError, "nowhere"),
         ({"weights": "file"}, MissingWeightsError, "weights_path"),
         ({"freeze_ratio": 1.5}, ConfigError, "between 0 and 1"),

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from visage.errors import ConfigError, MissingWeightsError, VisageError
 from visage.features import encoders
+from visage.features.config import ARCHITECTURE_NAMES
 
 
 def test_an_encoder_survives_a_change_of_classes() -> None:
@@ -74,3 +75,7 @@ def test_weights_that_cannot_be_downloaded_say_what_to_put_where(
 def test_batch_statistics_move_within_a_short_training() -> None:
     norms = [m for m in encoders.build("mobilenet_v3_small", 2).modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert {norm.momentum for norm in norms} == {encoders.BATCH_NORM_MOMENTUM}
+
+
+def test_the_configuration_knows_the_registered_architectures() -> None:
+    assert set(ARCHITECTURE_NAMES) == encoders.ARCHITECTURES.keys()

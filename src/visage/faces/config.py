@@ -1,9 +1,15 @@
 """Parameters of the face stages: the `faces` and `finetune` sections of params.yaml."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Optional
 
 from omegaconf import MISSING
+
+from visage.features.config import ARCHITECTURE_NAMES
+from visage.runtime import check_choice, check_ranges
+
+WEIGHTS = ("encoder", "imagenet", "file", "none")
 
 
 @dataclass
@@ -40,6 +46,14 @@ class PrepareFaces:
     test: float = MISSING
     max_bad_fraction: float = MISSING
     duplicate_bits: int = MISSING
+
+    def check(self) -> None:
+        """Refuse what no run could honour.
+
+        Raises:
+            ConfigError: names the first such key.
+        """
+        check_ranges("faces.prepare", self, {"size": (8, 4096), "max_bad_fraction": (0, 1), "duplicate_bits": (0, 512)})
 
 
 @dataclass
@@ -79,3 +93,17 @@ class Finetune:
     brightness: float = MISSING
     contrast: float = MISSING
     saturation: float = MISSING
+
+    def check(self) -> None:
+        """Refuse what no run could honour.
+
+        Raises:
+            ConfigError: names the first such key.
+        """
+        check_choice("finetune.arch", self.arch, ARCHITECTURE_NAMES)
+        check_choice("finetune.weights", self.weights, WEIGHTS)
+        counts = dict.fromkeys(("epochs", "batch_size", "micro_batch"), (1, math.inf))
+        shares = dict.fromkeys(("flip", "brightness", "contrast", "saturation", "freeze_ratio"), (0, 1))
+        others = {"lr": (1e-12, 1e3), "weight_decay": (0, math.inf), "plateau_factor": (1e-6, 0.999999)}
+        waits = dict.fromkeys(("plateau_patience", "early_stop", "min_lr"), (0, math.inf))
+        check_ranges("finetune", self, {**counts, **shares, **others, **waits, "rotation": (0, 180)})

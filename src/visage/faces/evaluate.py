@@ -65,6 +65,10 @@ def evaluate(runtime: Runtime, *, size: int, seed: int, data: Path, model: Path,
         raise DataError(
             f"{data} has no test pictures: a class is tested when it has pictures of at least two groups (sessions)"
         )
+    untested = sorted(set(classes) - {row["class"] for row in test.rows})
+    if untested:
+        names = ", ".join(untested[:6])
+        print(f"warning: {len(untested)} of {len(classes)} classes have no test pictures, not measured: {names}")
     with track("evaluate_faces", params={"size": size}) as tracker:
         scores = predict_scores(network, test, size, device)
         truth = np.array(test.labels)

@@ -5,7 +5,6 @@ the training pictures themselves, and the console says so: an unvalidated model 
 not.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -21,7 +20,7 @@ from visage.faces.data import Split, face_preprocessing, load_classes, load_spli
 from visage.faces.model import build_classifier
 from visage.features.encoders import check_watched
 from visage.io.atomic import sha256_file, write_json
-from visage.runtime import Runtime, check_ranges, torch_device
+from visage.runtime import Runtime, torch_device
 from visage.tracking.tracker import Tracker, track
 from visage.training import checkpoint, memory
 from visage.training.fit import Fitted, fit
@@ -87,7 +86,6 @@ def finetune(
         VisageError: what cannot be honoured, found before training begins.
         Unfinished: the time limit came first.
     """
-    check(settings)
     if settings.weights == "file":
         check_watched(settings.weights_path, "finetune.weights_path")
     factory = partial(FinetuneTask, settings, data, encoder, size, seed)
@@ -116,24 +114,6 @@ def _write_measured(fitted: Fitted, task: FinetuneTask, metrics: Path, plots: Pa
     counts = {"parameters": total, "trained_parameters": trained, "epochs": fitted.progress.epoch}
     write_json(metrics, {**measured, **counts, "best_epoch": fitted.progress.best_epoch + 1})
     write_history(plots / "history.csv", fitted.progress.history)
-
-
-def check(settings: Finetune) -> None:
-    """Refuse numbers out of range before anything is loaded.
-
-    Raises:
-        ConfigError: names the first one.
-    """
-    least_one = dict.fromkeys(("epochs", "batch_size", "micro_batch"), (1, math.inf))
-    shares = dict.fromkeys(("flip", "brightness", "contrast", "saturation", "freeze_ratio"), (0, 1))
-    others = {
-        "lr": (1e-12, 1e3),
-        "weight_decay": (0, math.inf),
-        "plateau_factor": (1e-6, 0.999999),
-        "rotation": (0, 180),
-    }
-    patience = dict.fromkeys(("plateau_patience", "early_stop", "min_lr"), (0, math.inf))
-    check_ranges("finetune", settings, {**least_one, **shares, **others, **patience})
 
 
 def weights_file(settings: Finetune, encoder: str) -> str | None:

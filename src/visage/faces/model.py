@@ -12,8 +12,6 @@ from visage.features import encoders
 from visage.features.encoders import file_state, imagenet_state, load_encoder_state
 from visage.training.freeze import freeze, frozen_count
 
-WEIGHTS = ("encoder", "imagenet", "file", "none")
-
 
 def build_classifier(settings: Finetune, encoder: str, classes: int) -> nn.Module:
     """(N, 3, H, W) normalised -> (N, classes), loaded and frozen as `settings` say.
@@ -32,8 +30,6 @@ def build_classifier(settings: Finetune, encoder: str, classes: int) -> nn.Modul
     elif settings.weights == "file":
         state = file_state(settings.weights_path, "finetune.weights_path")
         load_encoder_state(model, state, f"finetune.weights_path={settings.weights_path}")
-    elif settings.weights != "none":
-        raise ConfigError(f"finetune.weights={settings.weights}: choose one of {', '.join(WEIGHTS)}")
     freeze(frozen_layers(model, settings))
     return model
 

@@ -26,7 +26,6 @@ from visage.io.folders import Item, Rejected, read_folder
 from visage.io.images import encode_png, read_image
 from visage.io.names import file_names
 from visage.io.splits import SPLITS, split_groups
-from visage.runtime import check_ranges
 from visage.vision.resize import resize
 from visage.vision.sheet import contact_sheet, write_sheet
 
@@ -102,7 +101,7 @@ def prepare(
 
 
 def _check(settings: PrepareFaces) -> None:
-    check_ranges("faces.prepare", settings, {"size": (8, 4096), "max_bad_fraction": (0, 1), "duplicate_bits": (0, 512)})
+    settings.check()
     split_groups([], {"train": settings.train, "val": settings.val, "test": settings.test}, 0)  # checks the fractions
 
 

@@ -97,7 +97,8 @@ def load_encoder_state(model: nn.Module, state: dict[str, Tensor], source: str) 
     if wrong:
         raise ConfigError(
             f"{source}: {len(wrong)} tensors are not this architecture's, the first is {wrong[0]} "
-            f"(wanted {_shape(wanted, wrong[0])}, found {_shape(given, wrong[0])}): set arch to what the weights are of"
+            f"(wanted {_shape(wanted, wrong[0])}, found {_shape(given, wrong[0])}): pretrain.arch and finetune.arch "
+            "must both be what the weights are of"
         )
     model.load_state_dict(model.state_dict() | given)
 
@@ -127,7 +128,8 @@ def file_state(path: str | None, key: str) -> dict[str, Tensor]:
         VisageError: the file is not a checkpoint that can be loaded safely.
     """
     if not path or not Path(path).is_file():
-        raise MissingWeightsError(f"no weights file at {path!r}: set {key} to a .safetensors or .pth file")
+        where = f"no file {path}" if path else f"{key} is not set"
+        raise MissingWeightsError(f"weights: {where}: set {key} to a .safetensors or .pth file")
     if path.endswith(".safetensors"):
         return load_safetensors(Path(path))[0]
     from visage.training.checkpoint import load

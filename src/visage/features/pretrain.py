@@ -5,7 +5,6 @@ it has not seen; the classifiers it learned with are thrown away. Weights from e
 that all that follows depends on one file whose hash is on record.
 """
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,14 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visage.errors import ConfigError
 from visage.export.card import Preprocessing
 from visage.features import encoders
 from visage.features.config import Pretrain
 from visage.features.drawn import ATTRIBUTES, Drawn, draw_people, load_people
 from visage.features.samples import PictureSamples
 from visage.io.atomic import sha256_file, write_bytes, write_json
-from visage.runtime import Runtime, check_ranges, torch_device
+from visage.runtime import Runtime, torch_device
 from visage.tracking.tracker import track
 from visage.training import checkpoint, memory
 from visage.training.fit import Fitted, fit
@@ -106,29 +104,15 @@ def pretrain(settings: Pretrain, runtime: Runtime, *, seed: int, out: Path, metr
     """Write the encoder (out/encoder.safetensors, out/encoder.json), its metrics, and its curves (plots/history.csv).
 
     Raises:
-        ConfigError: an unknown source or architecture.
+        ConfigError: weights of another architecture.
         MissingWeightsError: weights from elsewhere are not there.
     """
     sources = {"drawn": _train, "imagenet": _from_imagenet, "file": _from_file}
-    if settings.source not in sources:
-        raise ConfigError(f"pretrain.source={settings.source}: choose one of {', '.join(sources)}")
-    check(settings)
     # The state holds the trained weights and the drawn pictures until all of the output is there.
     identity = {"settings": settings, "runtime": runtime.results(), "seed": seed}
     with checkpoint.resumable("pretrain_encoder", identity) as directory:
         weights = sources[settings.source](settings, runtime, seed, directory)
         _write(weights, settings, out, metrics, plots)
-
-
-def check(settings: Pretrain) -> None:
-    """Refuse numbers out of range before anything is drawn.
-
-    Raises:
-        ConfigError: names the first one.
-    """
-    counts = dict.fromkeys(("people", "pictures", "epochs", "batch_size", "micro_batch"), (1, math.inf))
-    others = {"sessions": (2, math.inf), "size": (32, 4096), "lr": (1e-12, 1e3), "weight_decay": (0, math.inf)}
-    check_ranges("pretrain", settings, counts | others)
 
 
 def _write(weights: "Weights", settings: Pretrain, out: Path, metrics: Path, plots: Path) -> None:
