@@ -36,10 +36,10 @@ SETTINGS: dict[str, tuple[int, int, int, str, bool, dict[str, str]]] = {
     "2 x 1, contiguous": (2, 1, 0, "contiguous", True, {}),
     "2 x 1, 1 loader each": (2, 1, 1, "channels_last", True, {}),
 }
-PICTURES, SIZE, BATCH, EPOCHS = 384, 128, 16, 3
+PICTURES, SIZE, EPOCHS = 384, 128, 3
 
 
-def run(name: str, freeze_ratio: float) -> dict[str, float]:
+def run(name: str, freeze_ratio: float, batch: int) -> dict[str, float]:
     """images/s of setting `name` and the peak memory of its first process, measured in this process."""
     import numpy as np
 
@@ -80,10 +80,10 @@ def run(name: str, freeze_ratio: float) -> dict[str, float]:
             self.settings, self.model = settings, build_classifier(settings, "", 12)
             labels, shape = [(i % 12,) for i in range(PICTURES)], face_preprocessing(SIZE)
             self.train_samples = PictureSamples(pictures.__getitem__, labels, shape, Augmentation(), 0)
-            self.valid_samples = PictureSamples(pictures.__getitem__, labels[:BATCH], shape, None, 0)
+            self.valid_samples = PictureSamples(pictures.__getitem__, labels[:16], shape, None, 0)
 
     clock = Clock()
-    loop = Settings(epochs=EPOCHS, batch_size=BATCH, micro_batch=BATCH, seed=0, monitor="accuracy")
+    loop = Settings(epochs=EPOCHS, batch_size=batch, micro_batch=batch, seed=0, monitor="accuracy")
     with tempfile.TemporaryDirectory() as directory, open(os.devnull, "w") as quiet:
         sys.stdout, shown = quiet, sys.stdout
         fit(partial(Task), loop, runtime, Path(directory), clock)
@@ -91,10 +91,10 @@ def run(name: str, freeze_ratio: float) -> dict[str, float]:
     return {"images_per_s": PICTURES * (EPOCHS - 1) / (clock.times[-1] - clock.times[0]), "peak_mb": peak_memory_mb()}
 
 
-def measure(name: str, freeze_ratio: float) -> dict[str, Any]:
+def measure(name: str, freeze_ratio: float, batch: int) -> dict[str, Any]:
     """`run` in a process of its own."""
     environment = os.environ | SETTINGS[name][5]
-    command = [sys.executable, __file__, "--setting", name, "--freeze", str(freeze_ratio)]
+    command = [sys.executable, __file__, "--setting", name, "--freeze", str(freeze_ratio), "--batch", str(batch)]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -116,18 +116,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--setting", choices=SETTINGS)
     parser.add_argument("--freeze", type=float, default=0.7)
+    parser.add_argument("--batch", type=int, default=16)
     arguments = parser.parse_args()
     if arguments.setting:
-        print(json.dumps(run(arguments.setting, arguments.freeze)))
+        print(json.dumps(run(arguments.setting, arguments.freeze, arguments.batch)))
         return
-    for freeze_ratio, busy in ((0.7, False), (0.0, False), (0.0, True)):
+    for freeze_ratio, batch, busy in ((0.7, 16, False), (0.0, 32, False), (0.0, 32, True)):
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.only}
         with neighbour() if busy else nullcontext():
             for _ in range(arguments.rounds):
                 for name in arguments.only:
-                    results[name].append(measure(name, freeze_ratio))
+                    results[name].append(measure(name, freeze_ratio, batch))
         beside = ", a busy process beside it" if busy else ""
-        print(f"\nmobilenet_v3_small, {SIZE} px, batch {BATCH}, {freeze_ratio:.0%} of the layers frozen{beside}")
+        print(f"\nmobilenet_v3_small, {SIZE} px, batch {batch}, {freeze_ratio:.0%} of the layers frozen{beside}")
         print(f"{'setting':32} {'images/s':>9} {'ratio':>6} {'peak MB of the first process':>30}")
         first = None
         for name, runs in results.items():
