@@ -27,16 +27,6 @@ def params_differ(overrides: Sequence[str]) -> bool:
     return not PARAMS.is_file() or PARAMS.read_bytes() != _composed(overrides)
 
 
-def check_values(params: Path) -> None:
-    """Refuse values out of range in a composed file.
-
-    Raises:
-        ConfigError: names the first such key.
-    """
-    if "???" not in params.read_text(encoding="utf-8"):
-        load_config(params=params)
-
-
 def _composed(overrides: Sequence[str]) -> bytes:
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import compose_and_dump
@@ -52,8 +42,8 @@ def _composed(overrides: Sequence[str]) -> bytes:
         except (OmegaConfBaseException, HydraException, DvcException) as error:
             raise ConfigError(explain(error)) from None
         content = target.read_bytes()
-        check_values(target)
-    if b"???" in content:
-        missing = next(line.strip() for line in content.decode().splitlines() if "???" in line)
-        raise ConfigError(f"conf/ leaves a value open: {missing}")
+        if b"???" in content:
+            missing = next(line.strip() for line in content.decode().splitlines() if "???" in line)
+            raise ConfigError(f"conf/ leaves a value open: {missing}")
+        load_config(params=target)
     return content

@@ -26,9 +26,11 @@ def fit_section(section: str, overrides: Sequence[str]) -> str:
     config = load_config(overrides)
     tune(config.runtime)
     torch_device(config.runtime, config.seed)
+    from visage.training.memory import per_process
+
     budget = BUDGETS[section](config)
     batch_size = getattr(config, section).batch_size
-    best = budget.largest(-(-batch_size // config.runtime.processes))
+    best = budget.largest(per_process(batch_size, batch_size, config.runtime))
     if not best:
         raise DoesNotFitError(
             f"{section}: a sample needs {budget.predicted(1):.0f} MB in each of {config.runtime.processes} processes, "
