@@ -18,8 +18,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from visage.errors import ConfigError, Unfinished, VisageError
-from visage.faces.config import Faces, Finetune
-from visage.features.config import Pretrain
+from visage.faces.config import Faces, Finetune, Heads
+from visage.features.config import Features, Pretrain
 from visage.runtime import Runtime, tune
 
 
@@ -32,6 +32,8 @@ class Config:
     runtime: Runtime = field(default_factory=Runtime)
     faces: Faces = field(default_factory=Faces)
     pretrain: Pretrain = field(default_factory=Pretrain)
+    features: Features = field(default_factory=Features)
+    heads: Heads = field(default_factory=Heads)
     finetune: Finetune = field(default_factory=Finetune)
 
     def check(self) -> None:
@@ -40,7 +42,7 @@ class Config:
         Raises:
             ConfigError: names the first such key.
         """
-        for section in (self.faces.prepare, self.pretrain, self.finetune):
+        for section in (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune):
             section.check()
 
 
@@ -174,4 +176,4 @@ def refuse_resolved_keys(arguments: list[str]) -> None:
     """Refuse `lr=` by hand: params.yaml holds the value already resolved into its sections, so it would do nothing."""
     for argument in arguments:
         if argument.lstrip("+").startswith("lr="):
-            fail("lr= does nothing on one stage, params.yaml has it resolved already: use finetune.lr=", 2)
+            fail("lr= does nothing on one stage, params.yaml has it resolved already: use heads.lr=", 2)

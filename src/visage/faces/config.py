@@ -1,4 +1,4 @@
-"""Parameters of the face stages: the `faces` and `finetune` sections of params.yaml."""
+"""Parameters of the face stages: the `faces`, `finetune` and `heads` sections of params.yaml."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Optional
 
 from omegaconf import MISSING
 
+from visage.errors import ConfigError
 from visage.features.config import ARCHITECTURE_NAMES
 from visage.runtime import check_choice, check_ranges
 
@@ -107,3 +108,46 @@ class Finetune:
         others = {"lr": (1e-12, 1e3), "weight_decay": (0, math.inf), "plateau_factor": (1e-6, 0.999999)}
         waits = dict.fromkeys(("plateau_patience", "early_stop", "min_lr"), (0, math.inf))
         check_ranges("finetune", self, {**counts, **shares, **others, **waits, "rotation": (0, 180)})
+
+
+@dataclass
+class HeadDesign:
+    """One head: widths of its hidden layers (none: a linear classifier) and the dropout before its last layer."""
+
+    hidden: list[int] = MISSING
+    dropout: float = MISSING
+
+
+@dataclass
+class Heads:
+    """The `heads` section: classifiers on cached features, one for each of `designs`, compared on validation.
+
+    lr comes from the top-level `lr`. noise: standard deviation of what is added to the standardised features in
+    training. mixup: alpha of its Beta distribution (Zhang et al. 2018), 0 for none. early_stop: epochs without a better
+    one, 0 for never.
+    """
+
+    designs: dict[str, HeadDesign] = field(default_factory=dict)
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    noise: float = MISSING
+    mixup: float = MISSING
+    early_stop: int = MISSING
+
+    def check(self) -> None:
+        """Refuse what no run could honour.
+
+        Raises:
+            ConfigError: names the first such key.
+        """
+        if not self.designs:
+            raise ConfigError("heads.designs is empty: name at least one head, such as heads.designs.linear")
+        counts = dict.fromkeys(("epochs", "batch_size"), (1, math.inf))
+        others = dict.fromkeys(("weight_decay", "noise", "mixup", "early_stop"), (0, math.inf))
+        check_ranges("heads", self, {**counts, **others, "lr": (1e-12, 1e3)})
+        for name, design in self.designs.items():
+            check_ranges(f"heads.designs.{name}", design, {"dropout": (0, 0.999999)})
+            if any(width < 1 for width in design.hidden):
+                raise ConfigError(f"heads.designs.{name}.hidden={design.hidden}: every width must be at least 1")
