@@ -136,6 +136,20 @@ def torch_device(runtime: Runtime, seed: int) -> "torch.device":
     return torch.device(runtime.device)
 
 
+def worker_count() -> int:
+    """How many worker processes or threads to use: VISAGE_WORKERS, else the processors this process may use.
+
+    Raises:
+        ConfigError: VISAGE_WORKERS is not a number from 1 up.
+    """
+    given = os.environ.get("VISAGE_WORKERS")
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise ConfigError(f"VISAGE_WORKERS={given}: it must be a whole number, at least 1")
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def peak_memory_mb() -> float:
     """The largest resident memory this process has had, in MiB.
 

@@ -26,6 +26,13 @@ def test_an_axis_that_shrinks_is_averaged_though_the_other_grows():
     assert np.abs(resize(stripes, 8, 9).astype(int) - 127).max() <= 1
 
 
+def test_shrinking_a_little_still_uses_every_pixel():
+    for column in range(10):
+        image = np.zeros((4, 10), np.float32)
+        image[:, column] = 1
+        assert resize(image, 7, 4).sum() > 0.4 * 4
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3)])
 def test_shape_and_type_are_kept_and_the_result_is_a_new_array(shape):
     image = noise(*shape)

@@ -26,6 +26,7 @@ from visage.io.folders import Item, Rejected, read_folder
 from visage.io.images import encode_png, read_image
 from visage.io.names import file_names
 from visage.io.splits import SPLITS, split_groups
+from visage.runtime import worker_count
 from visage.vision.resize import resize
 from visage.vision.sheet import contact_sheet, write_sheet
 
@@ -126,7 +127,7 @@ def _decode_all(items: Sequence[Item], root: Path, size: int, staging: Path) -> 
     """Stage every item, in order; OpenCV frees the GIL, so threads use all cores, and each holds one picture only."""
     staging.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
-    threads = min(MAX_THREADS, int(os.environ.get("VISAGE_WORKERS") or os.cpu_count() or 1))
+    threads = min(MAX_THREADS, worker_count())
     originals = [item.path.relative_to(root).as_posix() for item in items]
     places = [staging / f"{index}.png" for index in range(len(items))]
     with ThreadPoolExecutor(threads) as pool:
@@ -137,7 +138,7 @@ def _decode_all(items: Sequence[Item], root: Path, size: int, staging: Path) -> 
 
 def _stage(item: Item, original: str, size: int, staged: Path) -> _Picture | Rejected:
     try:
-        image = resize(read_image(item.path, name=original), size, size)
+        image = resize(read_image(item.path, name=original, at_least=(size, size)), size, size)
     except BadImageError as error:
         return Rejected(original, str(error).removeprefix(f"{original}: "))
     content = encode_png(image)

@@ -4,7 +4,8 @@ It needs only numpy and OpenCV, so that an exported model decodes as its trainin
 decided here, and `DECODER` names the decision in every key: EXIF orientation is applied once, here and not by
 OpenCV; 16 bits become 8 by division by 257, rounded; alpha is laid over white (a BMP's fourth byte is padding and
 ignored); CMYK is taken as inverted, as Adobe, Pillow and the browsers do; colour profiles are ignored; animations
-are refused, since which frame is meant is not ours to guess.
+are refused, since which frame is meant is not ours to guess; a JPEG that will be made smaller is decoded at the
+smallest of its four scales that is large enough, which is 2 to 3 times faster and differs by a grey level.
 """
 
 from pathlib import Path
@@ -13,20 +14,26 @@ import cv2
 import numpy as np
 
 from visage.errors import BadImageError
-from visage.io.headers import read_header
+from visage.io.headers import Header, read_header
 
-DECODER = f"visage-1+opencv-{cv2.__version__}"
+DECODER = f"visage-2+opencv-{cv2.__version__}"
 MAX_PIXELS = 120_000_000  # above every phone and camera of today; 360 MB decoded
 MAX_FILE_BYTES = 1 << 30
+# libjpeg's scales by what they divide the sides by (rounded up), the smallest picture first.
+REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
 
-def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode(
+    data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, at_least: tuple[int, int] | None = None
+) -> np.ndarray:
     """Decode a picture file's bytes.
 
     Args:
         data: the whole file.
         name: what to call it in messages, usually its path inside the data set.
         max_pixels: larger pictures are refused from their header, before any memory is taken for them.
+        at_least: (height, width) in pixels, upright, that the caller will resize to: a JPEG may come out at a half, a
+            quarter or an eighth of its size (rounded up) where neither side falls below it; see `_fits`.
 
     Returns:
         HxWx3 uint8 RGB, contiguous, upright.
@@ -34,30 +41,33 @@ def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarra
     Raises:
         BadImageError: empty, not a picture, of a format not read, truncated, damaged, animated or too large.
     """
-    header = read_header(data, name)
-    if header.width * header.height > max_pixels:
-        raise BadImageError(
-            f"{name}: too many pixels ({header.width}x{header.height}, at most {max_pixels}): make it smaller"
-        )
-    has_alpha = header.format in ("PNG", "WebP")
-    flags = cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        stored = None
-    if stored is None or stored.shape[:2] != (header.height, header.width):
-        raise BadImageError(f"{name}: damaged {header.format} (it does not decode): export it again")
-    return np.ascontiguousarray(_upright(_to_rgb(stored), header.orientation))
+    return _decode(data, name, max_pixels, at_least)[0]
 
 
-def read_image(path: Path | str, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    at_least: tuple[int, int] | None = None,
+) -> np.ndarray:
     """Read and `decode` one file; `name` (default: the path) is what messages call it.
 
     Raises:
         BadImageError: as `decode`, and for a file that cannot be read.
     """
     name = str(path) if name is None else name
-    return decode(read_file(path, name), name, max_pixels=max_pixels)
+    return decode(read_file(path, name), name, max_pixels=max_pixels, at_least=at_least)
+
+
+def read_sized(path: Path | str, at_least: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
+    """`read_image`, and the picture's own upright (height, width), which `at_least` leaves unknown otherwise.
+
+    Raises:
+        BadImageError: as `read_image`.
+    """
+    image, header = _decode(read_file(path, str(path)), str(path), MAX_PIXELS, at_least)
+    return image, _turned(header.height, header.width, header.orientation)
 
 
 def read_file(path: Path | str, name: str) -> bytes:
@@ -85,6 +95,51 @@ def encode_png(image: np.ndarray) -> bytes:
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """Encode HxWx3 uint8 RGB (or HxW uint8) as a baseline 4:2:0 JPEG of `quality` 1 to 100, without metadata."""
     return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _decode(data: bytes, name: str, max_pixels: int, at_least: tuple[int, int] | None) -> tuple[np.ndarray, Header]:
+    header = read_header(data, name)
+    if header.width * header.height > max_pixels:
+        raise BadImageError(
+            f"{name}: too many pixels ({header.width}x{header.height}, at most {max_pixels}): make it smaller"
+        )
+    scale = _scale(header, at_least)
+    if header.format in ("PNG", "WebP"):  # these may have alpha
+        flags = cv2.IMREAD_UNCHANGED
+    else:
+        flags = REDUCED.get(scale, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        stored = None
+    if stored is None or stored.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):
+        raise BadImageError(f"{name}: damaged {header.format} (it does not decode): export it again")
+    return np.ascontiguousarray(_upright(_to_rgb(stored), header.orientation)), header
+
+
+def _scale(header: Header, at_least: tuple[int, int] | None) -> int:
+    """The divisor of a JPEG's sides: the largest that leaves an upright picture of `at_least`; 1 for all else."""
+    if header.format != "JPEG" or at_least is None:
+        return 1
+    wanted = _turned(*at_least, header.orientation)
+    sides = list(zip((header.height, header.width), wanted, strict=True))
+    return next((scale for scale in REDUCED if all(_fits(side, least, scale) for side, least in sides)), 1)
+
+
+def _fits(side: int, least: int, scale: int) -> bool:
+    """Whether a side may be divided by `scale`: large enough, and its content stays in place.
+
+    Where the division is not exact, the last pixel holds padding, and stretching to `least` pixels moves the content by
+    up to least * padding / side of them. Real portraits of odd sizes differed by up to 5 grey levels in the mean then;
+    allowing a quarter of a pixel, by less than 2, and 0.6 on average.
+    """
+    padding = -side % scale
+    return -(-side // scale) >= least and 4 * padding * least <= side
+
+
+def _turned(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """(height, width) as stored from upright ones, or the other way round."""
+    return (width, height) if orientation >= 5 else (height, width)
 
 
 def _encode(suffix: str, image: np.ndarray, options: list[int]) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from visage.errors import VisageError
 from visage.export.card import Preprocessing
 from visage.io.atomic import write_jsonl
-from visage.io.images import read_image
+from visage.io.images import read_sized
 from visage.serving.inputs import find_pictures, unique_names
 from visage.serving.model import OnnxModel, available_threads
 from visage.serving.tasks import Answer, Picture, task_of
@@ -77,11 +77,13 @@ def _load_batches(
 
     def load(path: Path, name: str) -> Loaded:
         try:
-            image = read_image(path)
+            image, size = read_sized(path, wanted)
         except VisageError as error:
             return error
-        return Picture(path, name, *image.shape[:2]), preprocess(image, preprocessing)
+        return Picture(path, name, *size), preprocess(image, preprocessing)
 
+    # As in training. A letterbox depends on the exact aspect, which a reduced picture has only roughly.
+    wanted = (preprocessing.height, preprocessing.width) if preprocessing.resize == "stretch" else None
     names = unique_names(paths)
     for start in range(0, len(paths), batch_size):
         batch = slice(start, start + batch_size)

@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 
 import cv2
 
+from visage.runtime import worker_count
 from visage.synthetic.portrait import Portrait, render, sample_person, sample_session, sample_view
 
 
@@ -52,9 +53,9 @@ def draw_many(specs: Iterable[Spec], workers: int | None = None) -> Iterator[Por
     BrokenProcessPool when a worker dies, and whatever `draw` raises. Scripts need the `if __name__ == "__main__"`
     guard, as with any spawned process.
     """
-    count = workers if workers is not None else int(os.environ.get("VISAGE_WORKERS") or os.cpu_count() or 1)
+    count = workers if workers is not None else worker_count()
     if count < 1:
-        raise ValueError(f"workers is {count}; it must be at least 1 (check VISAGE_WORKERS)")
+        raise ValueError(f"workers is {count}; it must be at least 1")
     return map(draw, specs) if count == 1 else _draw_parallel(specs, count)
 
 
