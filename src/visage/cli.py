@@ -22,22 +22,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+jobs_app = typer.Typer(
+    help="The stores of finished jobs (.visage/jobs): their state, their health, their size.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(jobs_app, name="jobs")
+
 # The trainers: the section of params.yaml that configures each.
-TRAINERS = {"pretrain_encoder": "pretrain", "finetune_faces": "finetune"}
+TRAINERS = {"pretrain_encoder": "pretrain", "train_heads": "heads", "finetune_faces": "finetune"}
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Register `function` as a command whose user errors are one line on stderr and exit code 2."""
+    return app.command()(guarded(function))
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, ending a user's mistake with one line on stderr and exit code 2."""
 
     @wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except VisageError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
 
-    return app.command()(guarded)
+    return run
 
 
 @command
@@ -84,7 +96,7 @@ def train(
 
 @command
 def fit(
-    section: Annotated[str, typer.Argument(help=f"one of: {', '.join(sorted(TRAINERS.values()))}")],
+    section: Annotated[str, typer.Argument(help="one of: finetune, pretrain")],
     overrides: Annotated[Optional[list[str]], typer.Argument(help="such as runtime.memory_gb=12")] = None,
 ) -> None:
     """Find the largest micro-batch that fits the memory budget, and print the override for it."""
@@ -136,6 +148,48 @@ def report(out: Annotated[Path, typer.Option()] = Path("report.html")) -> None:
     from visage.tracking.report import build_report
 
     print(f"open {build_report(Path.cwd(), out)}")
+
+
+@jobs_app.callback()
+@guarded
+def jobs(context: typer.Context) -> None:
+    """The state of every queue."""
+    from visage.jobs.admin import queues
+
+    if context.invoked_subcommand:
+        return
+    found = queues()
+    if not found:
+        print("no queues yet: a stage that works in jobs makes one (dvc repro extract_features)")
+    for queue in found:
+        state = "done" if queue.done == queue.jobs else "unfinished"
+        print(f"{queue.work} {queue.store.name} {queue.plan[:8]}  {state}: {queue.done} of {queue.jobs} jobs, "
+              f"{queue.items} items, {queue.bad} bad  {queue.label}")  # fmt: skip
+
+
+@jobs_app.command("verify")
+@guarded
+def jobs_verify() -> None:
+    """Check every result against its checksum; damaged ones are removed, and the next run computes them again."""
+    from visage.jobs.admin import verify
+
+    whole, damaged = verify()
+    print(f"{whole} results are whole, {damaged} were damaged and are removed")
+    if damaged:
+        raise typer.Exit(1)
+
+
+@jobs_app.command("gc")
+@guarded
+def jobs_gc(
+    days: Annotated[float, typer.Option(help="keep what was used in the last DAYS days; 0 keeps nothing")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="remove nothing, say how much would go")] = False,
+) -> None:
+    """Remove results that no queue of the last DAYS days needs; queues that are running keep theirs."""
+    from visage.jobs.admin import collect
+
+    files, size = collect(days=days, dry_run=dry_run)
+    print(f"{'would remove' if dry_run else 'removed'} {files} files, {size / (1 << 20):.1f} MB")
 
 
 if __name__ == "__main__":
