@@ -1,8 +1,8 @@
 """Resize by stretching: area averaging where an axis shrinks, linear interpolation where it grows or hardly shrinks.
 
 OpenCV's own area mode silently becomes linear as soon as one axis grows, so the axes are done in two steps then. Where
-both shrink by less than `HARDLY` - what is left after a JPEG was decoded at a reduced scale - linear interpolation still
-touches every pixel, and takes a sixth of the time.
+both shrink by less than `HARDLY`, which is all that is left after a JPEG was decoded at a reduced scale, linear
+interpolation still touches every pixel and takes a sixth of the time.
 """
 
 import cv2
