@@ -1,4 +1,4 @@
-"""Stage evaluate_faces: the classifier on sessions it has never seen, beside the trivial baseline."""
+"""Stage evaluate_faces: heads and finetuned network on sessions they have never seen, beside the trivial baseline."""
 
 from pathlib import Path
 
@@ -15,6 +15,8 @@ def main(config: Config) -> None:
         seed=config.seed,
         data=Path("data/processed/faces"),
         model=Path("artifacts/faces/finetune_faces/best_model.pth"),
+        heads=Path("artifacts/faces/train_heads"),
+        features=Path("data/features") / config.features.encoder,
         metrics=output("metrics/evaluate_faces.json"),
         plots=output("plots/evaluate_faces"),
     )

@@ -1,4 +1,4 @@
-"""Stage export_faces: the classifier as safetensors, TorchScript and ONNX, checked against each other."""
+"""Stage export_faces: finetuned network and best head as safetensors, TorchScript and ONNX, all checked."""
 
 from pathlib import Path
 
@@ -15,8 +15,11 @@ def main(config: Config) -> None:
         data=Path("data/processed/faces"),
         model=Path("artifacts/faces/finetune_faces/best_model.pth"),
         encoder="artifacts/features/pretrain_encoder/encoder.safetensors",
+        heads=Path("artifacts/faces/train_heads"),
+        features=Path("data/features") / config.features.encoder,
         evaluation=Path("metrics/evaluate_faces.json"),
         out=output("artifacts/models/faces"),
+        head_out=output("artifacts/models/faces_head"),
         metrics=output("metrics/export_faces.json"),
     )
 

@@ -86,7 +86,10 @@ def test_a_typo_in_conf_names_the_key_that_was_meant(project: Path) -> None:
     [
         (["finetune.epochz=1"], "epochz"),
         (["finetune.epochs=many"], "many"),
-        (["lr=1e-2"], "finetune.lr"),
+        (["lr=1e-2"], "heads.lr"),
+        (["features.backend=tensorflow"], "torch, openvino"),
+        (["heads.mixup=-1"], "heads.mixup=-1"),
+        (["features.size=224"], "faces.prepare.size"),
         (["runtime.device=tpu"], "cpu, cuda"),
         (["runtime.precision=bf16"], "fp32"),
         (["runtime.device=cuda", "runtime.processes=2"], "runtime=cuda"),

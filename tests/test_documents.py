@@ -55,8 +55,8 @@ def test_make_targets_and_commands_exist(name: str) -> None:
 def test_parameters_and_presets_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     config = load_config()
-    sections = "finetune|pretrain|runtime|faces"
-    for key in re.findall(rf"\b((?:{sections})(?:\.[a-z_]+)+)(?=[=`)\s,])", text(name)):
+    sections = "features|finetune|heads|pretrain|runtime|faces"
+    for key in re.findall(rf"(?<!\+)\b((?:{sections})(?:\.[a-z_]+)+)(?=[=`)\s,])", text(name)):
         value: object = config
         for part in key.split("."):
             assert hasattr(value, part), f"{name} speaks of {key}"

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,11 @@ class Project:
 
     def metrics(self, stage: str) -> dict[str, object]:
         return json.loads((self.path / f"metrics/{stage}.json").read_text(encoding="utf-8"))
+
+    def restore(self) -> None:
+        """Back to what is committed."""
+        self.run("git", "checkout", "--quiet", ".")
+        self.run("dvc", "checkout", "--quiet")
 
     def ran(self, output: str) -> set[str]:
         """The stages that `output` of dvc says were run."""
@@ -87,8 +93,10 @@ def test_every_declared_result_is_there(project: Project) -> None:
                 path = entry if isinstance(entry, str) else next(iter(entry))
                 assert (project.path / path).exists(), f"{name} did not write {path}"
     assert (project.path / "artifacts/models/faces/model.onnx").is_file()
-    accuracy = project.metrics("evaluate_faces")["finetuned"]["accuracy"]  # type: ignore[index]
-    assert 0 <= accuracy <= 1
+    assert (project.path / "artifacts/models/faces_head/model.onnx").is_file()
+    measured = project.metrics("evaluate_faces")
+    for result in (measured["finetuned"], *measured["heads"].values()):  # type: ignore[attr-defined]
+        assert 0 <= result["accuracy"] <= 1  # type: ignore[index]
 
 
 def test_a_second_run_has_nothing_to_do(project: Project) -> None:
@@ -100,7 +108,35 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
 
 def test_a_second_cold_run_gives_the_same_lock_and_metrics(project: Project) -> None:
     # --force runs every stage again; --no-run-cache keeps DVC from taking the results of the first time.
-    project.run("dvc", "repro", "--force", "--no-run-cache", "finetune_faces", "export_faces")
+    project.run("dvc", "repro", "--force", "--no-run-cache", "extract_features", "finetune_faces", "export_faces")
+    assert not project.run("git", "status", "--porcelain")
+
+
+def test_a_learning_rate_reruns_only_the_heads_and_what_measures_and_exports_them(project: Project) -> None:
+    output = project.run("dvc", "exp", "run", "--name", "heads", *(f"-S{o}" for o in (*SMALLEST, "lr=3e-4")))
+    assert project.ran(output) == {"train_heads", "evaluate_faces", "export_faces"}
+    assert "0.0003" in project.run("dvc", "params", "diff")
+    project.restore()
+
+
+def test_a_killed_extraction_computes_only_the_rest(project: Project) -> None:
+    lock = (project.path / "dvc.lock").read_bytes()
+    jobs = project.path / ".visage" / "jobs"
+    shutil.rmtree(jobs)
+    repro = ("dvc", "repro", "--force", "--no-run-cache", "--single-item", "extract_features")
+    running = subprocess.Popen(repro, cwd=project.path, env=project.environment, start_new_session=True)
+    while running.poll() is None and len(list(jobs.rglob("*.done"))) < 2:
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    (project.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+    done = {path: path.stat().st_mtime_ns for path in jobs.rglob("*.done")}
+    state = project.run("visage", "jobs")
+    assert f"unfinished: {len(done)} of" in state
+    output = project.run(*repro)
+    assert f"{len(done)} of them there already" in output
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert (project.path / "dvc.lock").read_bytes() == lock
     assert not project.run("git", "status", "--porcelain")
 
 
@@ -111,23 +147,29 @@ def test_an_experiment_reruns_only_what_depends_on_it(project: Project) -> None:
     assert "0.0003" in project.run("dvc", "params", "diff")
     plots = json.loads(project.run("dvc", "plots", "diff", "--json", code=0).splitlines()[-1])
     assert plots["data"]
-    project.run("git", "checkout", "--quiet", ".")
-    project.run("dvc", "checkout", "--quiet")
+    project.restore()
 
 
-def test_the_queue_runs_two_values(project: Project) -> None:
-    project.run("dvc", "exp", "run", "--queue", *(f"-S{o}" for o in (*SMALLEST, "finetune.lr=1e-3,2e-3")))
-    project.run("dvc", "queue", "start")
+def test_the_queue_runs_a_sweep_and_shares_the_finished_jobs(project: Project) -> None:
+    sweep = ("dvc", "exp", "run", "--queue", *(f"-S{o}" for o in SMALLEST))
+    project.run(*sweep, "-Slr=1e-2,1e-3,3e-4")
+    # Reruns the extraction in a temporary workspace, whose jobs are those that the workspace has done.
+    project.run(*sweep, "-Sfeatures.max_bad_fraction=0.04", "--name", "shared")
+    before = {path: path.stat().st_mtime_ns for path in (project.path / ".visage" / "jobs").rglob("*.done")}
+    assert before
+    project.run("dvc", "queue", "start", "-j", "2")
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         status = project.run("dvc", "queue", "status")
-        if status.count("Success") + status.count("Failed") == 2:
+        if status.count("Success") + status.count("Failed") == 4:
             break
         time.sleep(3)
-    assert status.count("Success") == 2, status + project.run("dvc", "queue", "logs", status.split()[8], code=None)
+    assert status.count("Success") == 4, status + project.run("dvc", "queue", "logs", status.split()[8], code=None)
     shown = project.run("dvc", "exp", "show", "--csv", "--no-pager")
-    assert "0.001" in shown
-    assert "0.002" in shown
+    assert all(value in shown for value in ("0.01", "0.001", "0.0003"))
+    assert "0 jobs computed" in project.run("dvc", "queue", "logs", "shared")
+    after = {path: path.stat().st_mtime_ns for path in (project.path / ".visage" / "jobs").rglob("*.done")}
+    assert after == before
 
 
 def test_a_mistyped_experiment_runs_nothing(project: Project) -> None:
@@ -137,9 +179,10 @@ def test_a_mistyped_experiment_runs_nothing(project: Project) -> None:
     assert not project.run("git", "status", "--porcelain")
 
 
-def test_the_exported_model_answers(project: Project) -> None:
+@pytest.mark.parametrize("model", ["faces", "faces_head"])
+def test_the_exported_models_answer(project: Project, model: str) -> None:
     pictures = sorted((project.path / "data/processed/faces/test").rglob("*.png"))[:3]
-    project.run("visage", "predict", "faces", *map(str, pictures), "--out", "answers")
+    project.run("visage", "predict", model, *map(str, pictures), "--out", "answers")
     rows = [
         json.loads(line)
         for line in (project.path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()

@@ -44,6 +44,11 @@ class Config:
         """
         for section in (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune):
             section.check()
+        if self.features.size > self.faces.prepare.size:
+            raise ConfigError(
+                f"features.size={self.features.size} is more than the prepared pictures have (faces.prepare.size="
+                f"{self.faces.prepare.size}): raise faces.prepare.size instead, features.size follows it"
+            )
 
 
 def stage(function: Callable[[Config], None]) -> Callable[[], None]:

@@ -55,7 +55,6 @@ def test_the_classifier_is_replaced_and_the_rest_loaded(tmp_path: Path) -> None:
     [
         ({"weights": "encoder"}, MissingWeightsError, "nowhere"),
         ({"weights": "file"}, MissingWeightsError, "weights_path"),
-        ({"freeze_ratio": 1.5}, ConfigError, "between 0 and 1"),
         ({"unfreeze_last_blocks": 99}, ConfigError, "13 blocks"),
         ({"arch": "vgg"}, ConfigError, "mobilenet_v3_small"),
     ],

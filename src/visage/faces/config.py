@@ -1,6 +1,7 @@
 """Parameters of the face stages: the `faces`, `finetune` and `heads` sections of params.yaml."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -11,6 +12,8 @@ from visage.features.config import ARCHITECTURE_NAMES
 from visage.runtime import check_choice, check_ranges
 
 WEIGHTS = ("encoder", "imagenet", "file", "none")
+# Beside the heads, the metrics and plots have something by these names.
+TAKEN_NAMES = ("best", "finetuned")
 
 
 @dataclass
@@ -109,6 +112,10 @@ class Finetune:
         waits = dict.fromkeys(("plateau_patience", "early_stop", "min_lr"), (0, math.inf))
         check_ranges("finetune", self, {**counts, **shares, **others, **waits, "rotation": (0, 180)})
 
+    def weights_file(self, encoder: str) -> str | None:
+        """The local file that the weights come from (`encoder`: pretrain_encoder's), None for ImageNet's and random."""
+        return {"encoder": encoder, "file": self.weights_path}.get(self.weights)
+
 
 @dataclass
 class HeadDesign:
@@ -148,6 +155,10 @@ class Heads:
         others = dict.fromkeys(("weight_decay", "noise", "mixup", "early_stop"), (0, math.inf))
         check_ranges("heads", self, {**counts, **others, "lr": (1e-12, 1e3)})
         for name, design in self.designs.items():
+            if not re.fullmatch(r"[\w-]+", name) or name in TAKEN_NAMES:
+                raise ConfigError(
+                    f"heads.designs.{name}: name it with letters, digits, - and _, and not {' or '.join(TAKEN_NAMES)}"
+                )
             check_ranges(f"heads.designs.{name}", design, {"dropout": (0, 0.999999)})
             if any(width < 1 for width in design.hidden):
                 raise ConfigError(f"heads.designs.{name}.hidden={design.hidden}: every width must be at least 1")

@@ -1,11 +1,12 @@
-"""`evaluate_faces`: the classifier on the untouched test split, beside the trivial baseline.
+"""`evaluate_faces`: the finetuned network and the heads on the same untouched test pictures, in one table.
 
-Everything is made from one array of scores: the metrics (rounded, so that they compare across processors), the data of
-the plots, and the sheet of the most confident mistakes, which is where wrong labels and bad crops show.
+Everything is made from an array of scores for each model: the metrics (rounded, so that they compare across
+processors), the data of the plots, and the sheet of the most confident mistakes, which is where wrong labels and bad
+crops show. Which head is the best was decided on validation; the test split only measures it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from torch import nn
 
 from visage.errors import DataError
 from visage.faces.data import Split, face_preprocessing, load_classes, load_split
+from visage.faces.head_model import best_head, load_heads, predict
 from visage.features import encoders
+from visage.features.table import FeatureTable, load_table
 from visage.io.atomic import write_csv, write_json
 from visage.metrics import classification as metrics_of
 from visage.runtime import Runtime, torch_device
@@ -27,6 +30,7 @@ from visage.vision.sheet import contact_sheet, write_sheet
 BATCH = 64
 WORST = 24
 CURVE_POINTS = 200
+COMPARED = ("accuracy", "macro_f1")
 
 
 def load_finetuned(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -49,54 +53,96 @@ def predict_scores(model: nn.Module, split: Split, size: int, device: torch.devi
     return np.concatenate(scores)
 
 
-def evaluate(runtime: Runtime, *, size: int, seed: int, data: Path, model: Path, metrics: Path, plots: Path) -> None:
-    """Write the metrics of `model` (best_model.pth) on the test split, and plots/{confusion,roc,pr,reliability,worst}.
+def evaluate(
+    runtime: Runtime,
+    *,
+    size: int,
+    seed: int,
+    data: Path,
+    model: Path,
+    heads: Path,
+    features: Path,
+    metrics: Path,
+    plots: Path,
+) -> None:
+    """Write the metrics of `model` (best_model.pth) and of the heads on the same test pictures, and the plots.
+
+    heads, features: what `train_heads` and `extract_features` wrote; pictures without features are left out.
+    plots: gets {comparison,confusion,roc,pr,reliability}.csv and worst.png, all but the first of `model`.
 
     Raises:
-        DataError: there are no test pictures, or the model knows other classes than the data.
+        DataError: there are no test pictures, or `model` or the heads are of other classes or features than the data.
     """
     device = torch_device(runtime, seed)
-    classes = load_classes(data)
+    classes, table = load_classes(data), load_table(features)
     network, saved = load_finetuned(model)
     if saved["classes"] != classes:
         raise DataError(f"{model} was trained on other classes than {data} has: run finetune_faces again")
-    test, train = load_split(data, "test", classes), load_split(data, "train", classes)
-    if not test.rows:
-        raise DataError(
-            f"{data} has no test pictures: a class is tested when it has pictures of at least two groups (sessions)"
-        )
+    loaded = load_heads(heads, classes, table)
+    test, rows = _shared(load_split(data, "test", classes), table, data)
     untested = sorted(set(classes) - {row["class"] for row in test.rows})
     if untested:
         names = ", ".join(untested[:6])
         print(f"warning: {len(untested)} of {len(classes)} classes have no test pictures, not measured: {names}")
+    truth = np.array(test.labels)
+    baseline = metrics_of.majority_baseline(np.array(load_split(data, "train", classes).labels), truth)
     with track("evaluate_faces", params={"size": size}) as tracker:
         scores = predict_scores(network, test, size, device)
-        truth = np.array(test.labels)
+        measured = {name: headline(predict(head, table, rows, device), truth) for name, (head, _) in loaded.items()}
+        finetuned = headline(scores, truth) | {"baseline_accuracy": baseline}
+        best = best_head({name: content for name, (_, content) in loaded.items()})
         confusion = metrics_of.confusion_matrix(truth, scores.argmax(1), len(classes))
-        bins = metrics_of.reliability(scores, truth)
-        baseline = metrics_of.majority_baseline(np.array(train.labels), truth)
-        headline = {
-            "accuracy": metrics_of.accuracy(confusion),
-            "macro_f1": metrics_of.macro_f1(confusion),
-            "calibration_error": metrics_of.calibration_error(bins),
-            "baseline_accuracy": baseline,
-        }
-        table = metrics_of.per_class(confusion, classes)
-        counts = {"test_samples": len(truth), "classes": len(classes)}
-        write_json(metrics, rounded({"finetuned": headline, **counts, "per_class": table}))
-        tracker.summary(headline)
-    write_plots(plots, scores, truth, classes, bins)
+        counts = {"test_samples": len(truth), "classes": len(classes), "best_head": best}
+        compared = {"finetuned": finetuned, "heads": measured}
+        write_json(metrics, rounded({**compared, **counts, "per_class": metrics_of.per_class(confusion, classes)}))
+        tracker.summary(finetuned | {f"head_{name}": measured[best][name] for name in measured[best]})
+    write_plots(plots, scores, truth, classes)
+    models = measured | {"finetuned": finetuned}
+    comparison = ({"model": name, **{key: round(models[name][key], 4) for key in COMPARED}} for name in models)
+    write_csv(plots / "comparison.csv", comparison, ["model", *COMPARED])
     write_sheet(plots / "worst.png", worst_mistakes(test, scores, truth, classes))
-    print(
-        f"test: accuracy {headline['accuracy']:.4f} (always the most frequent class: {baseline:.4f}), "
-        f"macro F1 {headline['macro_f1']:.4f}, calibration error {headline['calibration_error']:.4f}, "
-        f"{len(truth)} pictures"
-    )
+    print(f"test: {len(truth)} pictures; always the most frequent class: accuracy {baseline:.4f}")
+    print(comparison_table(models, best))
 
 
-def write_plots(
-    plots: Path, scores: np.ndarray, truth: np.ndarray, classes: Sequence[str], bins: list[dict[str, float]]
-) -> None:
+def _shared(test: Split, table: FeatureTable, data: Path) -> tuple[Split, np.ndarray]:
+    """The test pictures that have features, and the row of each in `table`."""
+    if not test.rows:
+        raise DataError(
+            f"{data} has no test pictures: a class is tested when it has pictures of at least two groups (sessions)"
+        )
+    row_of = {row["sample_id"]: number for number, row in enumerate(table.rows)}
+    kept = [index for index, row in enumerate(test.rows) if row["sample_id"] in row_of]
+    if not kept:
+        raise DataError(f"no test picture of {data} has features: run extract_features again")
+    if len(kept) < len(test.rows):
+        print(f"warning: {len(test.rows) - len(kept)} of {len(test.rows)} test pictures have no features, left out")
+    rows = [test.rows[index] for index in kept]
+    split = Split(test.root, rows, [test.labels[index] for index in kept])
+    return split, np.array([row_of[row["sample_id"]] for row in rows])
+
+
+def headline(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """accuracy, macro_f1 and calibration_error of probabilities, N x classes."""
+    confusion = metrics_of.confusion_matrix(truth, scores.argmax(1), scores.shape[1])
+    return {
+        "accuracy": metrics_of.accuracy(confusion),
+        "macro_f1": metrics_of.macro_f1(confusion),
+        "calibration_error": metrics_of.calibration_error(metrics_of.reliability(scores, truth)),
+    }
+
+
+def comparison_table(models: Mapping[str, Mapping[str, float]], best: str) -> str:
+    """A line for each model under a header, the best head marked."""
+    width = max(map(len, (*models, "model")))
+    lines = [f"{'model':{width}}  accuracy  macro F1  calibration error"]
+    for name, row in models.items():
+        numbers = f"{row['accuracy']:8.4f}  {row['macro_f1']:8.4f}  {row['calibration_error']:17.4f}"
+        lines.append(f"{name:{width}}  {numbers}{'  best head on validation' if name == best else ''}")
+    return "\n".join(lines)
+
+
+def write_plots(plots: Path, scores: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> None:
     """The data of the plots as CSV: confusion, roc, pr, reliability."""
     answers = scores.argmax(1)
     pairs = ({"actual": classes[t], "predicted": classes[a]} for t, a in zip(truth, answers, strict=True))
@@ -106,6 +152,7 @@ def write_plots(
     write_csv(plots / "roc.csv", metrics_of.thin(roc, CURVE_POINTS), list(roc))
     pr = {"recall": points["true_positive_rate"], "precision": points["precision"]}
     write_csv(plots / "pr.csv", metrics_of.thin(pr, CURVE_POINTS), list(pr))
+    bins = metrics_of.reliability(scores, truth)
     columns = ["confidence", "accuracy", "share"]
     write_csv(plots / "reliability.csv", ({name: round(row[name], 6) for name in columns} for row in bins), columns)
 

@@ -94,7 +94,7 @@ def finetune(
     memory.check(memory.measure(task, runtime), "finetune", settings.micro_batch, settings.batch_size, runtime)
     _describe(task, settings, runtime, str(device))
     identity = {"finetune": settings, "runtime": runtime.results(), "seed": seed, "size": size}
-    files = {"manifest": str(data / "manifest.jsonl"), "weights": weights_file(settings, encoder)}
+    files = {"manifest": str(data / "manifest.jsonl"), "weights": settings.weights_file(encoder)}
     hashes = {name: sha256_file(path) for name, path in files.items() if path}
     tags = {"architecture": settings.arch, "weights": settings.weights}
     with (
@@ -114,11 +114,6 @@ def _write_measured(fitted: Fitted, task: FinetuneTask, metrics: Path, plots: Pa
     counts = {"parameters": total, "trained_parameters": trained, "epochs": fitted.progress.epoch}
     write_json(metrics, {**measured, **counts, "best_epoch": fitted.progress.best_epoch + 1})
     write_history(plots / "history.csv", fitted.progress.history)
-
-
-def weights_file(settings: Finetune, encoder: str) -> str | None:
-    """The local file that the weights come from, None for ImageNet's and random ones."""
-    return {"encoder": encoder, "file": settings.weights_path}.get(settings.weights)
 
 
 def loop_settings(settings: Finetune, seed: int) -> Settings:

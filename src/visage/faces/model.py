@@ -38,7 +38,7 @@ def frozen_layers(model: nn.Module, settings: Finetune) -> list[nn.Module]:
     """The layers that stay as they are.
 
     Raises:
-        ConfigError: a share outside [0, 1], or more blocks than there are.
+        ConfigError: more blocks are to train than there are.
     """
     features = model.get_submodule("features")
     blocks = list(features.children())
@@ -47,7 +47,5 @@ def frozen_layers(model: nn.Module, settings: Finetune) -> list[nn.Module]:
         if not 0 <= count <= len(blocks):
             raise ConfigError(f"finetune.unfreeze_last_blocks={count}: {settings.arch} has {len(blocks)} blocks")
         return blocks[: len(blocks) - count]
-    if not 0 <= settings.freeze_ratio <= 1:
-        raise ConfigError(f"finetune.freeze_ratio={settings.freeze_ratio}: it must lie between 0 and 1")
     layers = [layer for layer in features.modules() if next(layer.parameters(recurse=False), None) is not None]
     return layers[: frozen_count(len(layers), settings.freeze_ratio)]

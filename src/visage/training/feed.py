@@ -37,9 +37,15 @@ class Feed:
             num_workers=runtime.loaders,
             persistent_workers=runtime.loaders > 0,
             pin_memory=runtime.device == "cuda",
+            # Samples that read whole batches (torch asks for `__getitems__`) have collated them too.
+            collate_fn=_as_it_is if hasattr(samples, "__getitems__") else None,
         )
 
     def read(self, batches: list[list[Key]]) -> Iterator[Any]:
         """The samples at `batches`, each batch a tuple of tensors."""
         self.keys.batches = batches
         return iter(self.loader)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

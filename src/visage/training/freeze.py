@@ -24,9 +24,7 @@ def _stay(self: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def frozen_count(layers: int, ratio: float) -> int:
-    """How many of `layers` layers a ratio freezes: the nearest number, all of them only where it is 1."""
-    if not 0 <= ratio <= 1:
-        raise ValueError(f"freeze_ratio={ratio}: it must lie between 0 and 1")
+    """How many of `layers` layers a ratio in [0, 1] freezes: the nearest number, all of them only where it is 1."""
     return layers if ratio == 1 else min(layers - 1, int(layers * ratio + 0.5))
 
 

@@ -77,7 +77,7 @@ class Loop:
         )
         self.model.train()
         for parts in self._portions(batches[now.step :]):
-            torch.manual_seed(plan.step_seed(self.settings.seed, now.epoch, now.step, self.rank))
+            self._seed(plan.step_seed(self.settings.seed, now.epoch, now.step, self.rank))
             self._step(parts, len(batches[now.step]), sums)
             now.step += 1
             stop = self._out_of_time()
@@ -90,6 +90,14 @@ class Loop:
         now.sums = self._gather(sums)
         now.seconds += time.monotonic() - started
         return True
+
+    def _seed(self, seed: int) -> None:
+        """Seed what the coming step draws (dropout, noise)."""
+        if self.accelerator.device.type == "cpu":
+            # The same bits as torch.manual_seed, which formats a stack trace for each kind of device that is not there.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     def _portions(self, batches: list[np.ndarray]) -> Iterator[list[Part]]:
         """For each optimizer step this process's micro-batches, read ahead by the loaders."""
