@@ -5,6 +5,7 @@ a process killed between the two finds a finished run and only writes again.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from visage.errors import Unfinished
 from visage.runtime import Runtime, peak_memory_mb, torch_device
 from visage.tracking.tracker import NullTracker, Tracker
 from visage.training import checkpoint
+from visage.training.keep import kept_epochs, kept_path
 from visage.training.loop import BEST, STATE, Loop
 from visage.training.processes import launch
 from visage.training.state import Progress
@@ -23,13 +25,15 @@ from visage.training.task import Settings, TaskFactory
 class Fitted:
     """The end of a run: `best` and `final` are checkpoint files (model, optimizer, schedule, scaler, progress).
 
-    peak_memory_mb is the most that all processes together (or the GPU) held.
+    peak_memory_mb is the most that all processes together (or the GPU) held. kept: checkpoint files of the epochs (from
+    1) that the settings said to keep.
     """
 
     best: Path
     final: Path
     progress: Progress
     peak_memory_mb: float
+    kept: Mapping[int, Path]
 
 
 def fit(
@@ -56,7 +60,8 @@ def fit(
         )
     peak = _peak_mb(runtime)
     print(f"memory: {peak / 1024:.2f} GB was the most of {runtime.memory_gb:g} GB", flush=True)
-    return Fitted(state / BEST, state / STATE, progress, peak)
+    kept = {epoch: kept_path(state, epoch) for epoch in sorted(kept_epochs(progress.history, settings))}
+    return Fitted(state / BEST, state / STATE, progress, peak, kept)
 
 
 def _peak_mb(runtime: Runtime) -> float:

@@ -21,10 +21,11 @@ from visage.runtime import Runtime
 from visage.tracking.tracker import NullTracker, Tracker
 from visage.training import checkpoint, plan
 from visage.training.feed import Feed
+from visage.training.keep import drop_others, kept_epochs, kept_path
 from visage.training.schedule import make_schedule
 from visage.training.state import Progress
 from visage.training.sums import Sums, add, as_floats, as_tensors, merge, weighed
-from visage.training.task import Settings, Task
+from visage.training.task import EpochAware, Settings, Task
 
 STATE, BEST = "state.pt", "best.pt"
 # One message a step: on small networks each further one is half a millisecond of waiting.
@@ -48,6 +49,9 @@ class Loop:
         self.tracker = tracker if self.rank == 0 else NullTracker()
         if runtime.layout == "channels_last":
             task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.compile and runtime.device == "cuda" and not runtime.deterministic:
+            # In place: a wrapper would be in the names of the weights. TORCH_COMPILE_DISABLE=1 turns it off.
+            task.model.compile(mode="max-autotune")
         optimizer = task.optimizer()
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.steps = math.ceil(len(task.train_samples) / settings.batch_size)
@@ -75,6 +79,8 @@ class Loop:
         batches = plan.epoch_batches(
             len(self.task.train_samples), self.settings.batch_size, self.settings.seed, now.epoch
         )
+        if isinstance(self.task, EpochAware):
+            self.task.begin_epoch(now.epoch)
         self.model.train()
         for parts in self._portions(batches[now.step :]):
             self._seed(plan.step_seed(self.settings.seed, now.epoch, now.step, self.rank))
@@ -179,6 +185,11 @@ class Loop:
         now.done = stop_early or now.epoch >= settings.epochs
         if better:
             self._save(BEST)
+        wanted = kept_epochs(now.history, settings)
+        if now.epoch in wanted:
+            self._save(kept_path(self.state, now.epoch).name)
+        if self.rank == 0:
+            drop_others(self.state, wanted)
         self._save(STATE)
         self._track(row)
         numbers = "  ".join(f"{name} {number:.4g}" for name, number in row.items() if name != "epoch")

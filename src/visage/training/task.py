@@ -6,7 +6,7 @@ machine or after a crash builds the same thing; nothing is handed over but param
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,15 @@ class Task(Protocol):
     def report(self, sums: Mapping[str, float], count: int) -> dict[str, float]: ...
 
 
+@runtime_checkable
+class EpochAware(Protocol):
+    """A task whose loss depends on the epoch: it is told at the start of each, and again when a run continues in it."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """`epoch` (from 0) is the one whose training and validation losses come next."""
+        ...
+
+
 TaskFactory = Callable[[], Task]
 
 
@@ -59,7 +68,9 @@ class Settings:
 
     monitor: name of the validation metric that picks the best epoch, `mode` "max" or "min". patience: epochs without a
     better one before stopping (0: never). schedule: "constant", "plateau" or "onecycle" with `schedule_options`.
-    save_steps: steps between resume states.
+    save_steps: steps between resume states. Of every `keep_every`-th epoch and of the last `keep_improvements` that
+    were better than all before them the state is kept. compile: torch compiles the model with autotuning, on a GPU that
+    need not repeat exactly.
     """
 
     epochs: int
@@ -73,6 +84,9 @@ class Settings:
     schedule_options: Mapping[str, float] | None = None
     clip_norm: float = 0.0
     save_steps: int = 100
+    keep_every: int = 0
+    keep_improvements: int = 0
+    compile: bool = False
 
 
 def as_dataset(samples: Samples) -> Dataset[Any]:
