@@ -3,7 +3,7 @@
     PYTHONPATH=src python benchmarks/features.py [--encoders NAME...] [--pictures N] [--rounds N]
 
 The pictures are 512 px JPEGs of drawn people, the weights random (speed does not depend on them), the input 224 px. The
-plain loop is PIL and eager torch at batch 8 with both cores and glibc's own allocator; ours is everything that
+plain loop is PIL and eager torch at batch 8 (and 32) with both cores and glibc's own allocator; ours is everything that
 `extract_features` does: claims, decoding, features, checksums and records on the disk. Rates are without the start of
 the workers, which is given beside them.
 """
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from visage.features.backends import prepare_backend
 from visage.features.config import Features
 from visage.features.extraction import Extraction
 from visage.io.atomic import sha256_file, write_bytes, write_json
@@ -40,7 +41,7 @@ import sys, time, json
 import timm, torch
 from PIL import Image
 from torchvision import transforms
-name, count, files = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+name, batch, files = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 model = timm.create_model(name, num_classes=0).eval()
 transform = transforms.Compose([
     transforms.Resize((224, 224)), transforms.ToTensor(),
@@ -49,11 +50,11 @@ transform = transforms.Compose([
 def run(batch):
     with torch.no_grad():
         return model(torch.stack([transform(Image.open(file).convert("RGB")) for file in batch])).numpy()
-run(files[:8])
+run(files[:batch])
 started = time.perf_counter()
-for start in range(0, count, 8):
-    run(files[start:start + 8])
-print(json.dumps(count / (time.perf_counter() - started)))
+for start in range(0, len(files), batch):
+    run(files[start:start + batch])
+print(json.dumps(len(files) / (time.perf_counter() - started)))
 """
 
 
@@ -100,22 +101,26 @@ def measure(encoder: str, files: list[Path], folder: Path, rounds: int) -> None:
     """Print the table of one encoder; the settings take turns, so that a slow minute hits all of them."""
     items = [Item(sha256_file(file), str(file)) for file in files]
     write_encoder(encoder, folder)
-    plain: list[float] = []
+    plain: dict[int, list[float]] = {8: [], 32: []}
     ours: dict[tuple[str, str], list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     for number in range(rounds):
-        plain.append(plain_loop(encoder, files[: min(len(files), 160)]))
+        for batch, found in plain.items():
+            found.append(plain_loop(encoder, batch, files[: min(len(files), 160)]))
         for backend, precision in VARIANTS:
             settings = replace(SETTINGS, encoder=encoder, backend=backend, precision=precision)
+            prepare_backend(settings, folder)
             work = Watched(settings, folder, sha256_file(folder / "encoder.safetensors"), "cpu")
             row = extraction(work, items, folder / f"jobs-{number}-{backend}-{precision}")
             ours[backend, precision].append(row | {"ceiling": ceiling(work)})
     print(f"\n{encoder}, 224 px, {len(files)} JPEGs of 512 px, {worker_count()} workers, median of {rounds}")
     print("setting            images/s  x plain loop  % of the ceiling  s/job of 64  start s  GB in all")
-    print(f"plain loop         {median(plain):8.1f}          1.00")
-    for (backend, precision), found in ours.items():
-        row = {name: median(one[name] for one in found) for name in found[0]}
-        share = median(one["rate"] / one["ceiling"] for one in found)
-        gain = median(one["rate"] / base for one, base in zip(found, plain, strict=True))
+    for batch, found in plain.items():
+        gain = median(one / base for one, base in zip(found, plain[8], strict=True))
+        print(f"{f'plain loop, {batch}':17}  {median(found):8.1f}  {gain:12.1f}")
+    for (backend, precision), rows in ours.items():
+        row = {name: median(one[name] for one in rows) for name in rows[0]}
+        share = median(one["rate"] / one["ceiling"] for one in rows)
+        gain = median(one["rate"] / base for one, base in zip(rows, plain[8], strict=True))
         print(f"{backend + ' ' + precision:17}  {row['rate']:8.1f}  {gain:12.1f}  {share:16.0%}  "
               f"{row['job']:11.2f}  {row['start']:7.1f}  {row['memory']:9.2f}")  # fmt: skip
 
@@ -131,9 +136,9 @@ def write_encoder(name: str, folder: Path) -> None:
     write_json(folder / "encoder.json", {"encoder": name, "global_pool": "avg"})
 
 
-def plain_loop(encoder: str, files: list[Path]) -> float:
+def plain_loop(encoder: str, batch: int, files: list[Path]) -> float:
     """Images per second of the plain loop, in a process of its own that nothing has tuned."""
-    command = [sys.executable, "-c", PLAIN, encoder, str(len(files)), *map(str, files)]
+    command = [sys.executable, "-c", PLAIN, encoder, str(batch), *map(str, files)]
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 

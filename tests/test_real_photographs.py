@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from faces.small import runtime, settings
+from faces.small import head_settings, runtime, settings
+from features.random_networks import pretrained
 from visage.faces.config import FacesData, PrepareFaces
 from visage.faces.evaluate import evaluate
 from visage.faces.export import export
 from visage.faces.finetune import finetune
+from visage.faces.heads import train_heads
 from visage.faces.prepare import prepare
+from visage.features.config import Features
+from visage.features.extract import extract
 from visage.serving.predict import predict
 
 SIZE = 96
@@ -46,15 +50,32 @@ def test_a_folder_of_photographs_becomes_a_model_that_answers_each(
         settings(epochs=2), runtime(), size=SIZE, encoder="", out=tmp_path / "out",
         metrics=metrics, plots=tmp_path, **common,
     )  # fmt: skip
-    best = tmp_path / "out/best_model.pth"
-    evaluate(runtime(), size=SIZE, model=best, metrics=tmp_path / "evaluation.json", plots=tmp_path, **common)
-    export(
-        runtime(), model=best, encoder="", evaluation=tmp_path / "evaluation.json", out=tmp_path / "model",
-        metrics=metrics, **common,
+    features, heads = tmp_path / "features", tmp_path / "heads"
+    pretrained(tmp_path / "encoder")
+    feature_settings = Features(
+        "mobilenetv3_small_100", "encoder", None, "avg", SIZE, "torch", "fp32", batch_size=4, images_per_job=3,
+        max_bad_fraction=0.0,
     )  # fmt: skip
-    summary = predict(tmp_path / "model", [raw], tmp_path / "answers")
-    rows = [json.loads(line) for line in (tmp_path / "answers/predictions.jsonl").read_text().splitlines()]
-    answered = {Path(row["image"]).name for row in rows if "label" in row}
-    assert answered == {path.name for path in photographs}
-    assert (summary.done, summary.failed) == (len(photographs), 1)
-    assert "truncated.jpg" in capsys.readouterr().err
+    extract(
+        feature_settings, runtime(), data=data, pretrained=tmp_path / "encoder", out=features,
+        metrics=metrics, job_root=tmp_path / "jobs",
+    )  # fmt: skip
+    train_heads(
+        head_settings(epochs=3), runtime(), features=features, out=heads, metrics=metrics, plots=tmp_path, **common
+    )
+    best = tmp_path / "out/best_model.pth"
+    evaluate(
+        runtime(), size=SIZE, model=best, heads=heads, features=features, metrics=tmp_path / "evaluation.json",
+        plots=tmp_path, **common,
+    )  # fmt: skip
+    export(
+        runtime(), model=best, encoder="", heads=heads, features=features, evaluation=tmp_path / "evaluation.json",
+        out=tmp_path / "model", head_out=tmp_path / "head", metrics=metrics, **common,
+    )  # fmt: skip
+    for model in ("model", "head"):
+        summary = predict(tmp_path / model, [raw], tmp_path / f"answers-{model}")
+        lines = (tmp_path / f"answers-{model}/predictions.jsonl").read_text().splitlines()
+        answered = {Path(row["image"]).name for row in map(json.loads, lines) if "label" in row}
+        assert answered == {path.name for path in photographs}
+        assert (summary.done, summary.failed) == (len(photographs), 1)
+        assert "truncated.jpg" in capsys.readouterr().err

@@ -1,9 +1,15 @@
 """Networks with random weights whose features still tell pictures apart, and pictures to tell apart."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
+
+from visage.features import encoders
+from visage.io.atomic import write_json
 
 
 def randomise(model: nn.Module) -> nn.Module:
@@ -15,6 +21,7 @@ def randomise(model: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)  # again: the first time was before the seed
             module.weight.data *= 10 ** torch.empty(module.out_channels, 1, 1, 1).uniform_(-1.5, 0)
         elif isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean of all batches, here of one
@@ -24,6 +31,15 @@ def randomise(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         model.train()((seen / 255 - 0.45) / 0.23 + torch.randn(seen.shape))
     return model.eval()
+
+
+def pretrained(folder: Path, seed: int = 0) -> Path:
+    """Random weights as pretrain_encoder leaves its own, in `folder`."""
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(encoders.encoder_state(encoders.build("mobilenet_v3_small", 1)), folder / "encoder.safetensors")
+    write_json(folder / "encoder.json", {"arch": "mobilenet_v3_small"})
+    return folder
 
 
 def pictures(count: int, size: int) -> np.ndarray:

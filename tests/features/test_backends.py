@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from safetensors.torch import save_file
 from features.random_networks import pictures, randomise
 from visage.errors import ConfigError, DataError
 from visage.export.card import Preprocessing
-from visage.features.backends import BACKENDS, check_backend, open_backend
+from visage.features.backends import BACKENDS, check_backend, open_backend, prepare_backend
 from visage.features.config import BACKENDS as BACKEND_NAMES
 from visage.features.config import Features
 from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
@@ -33,6 +35,7 @@ def opened(chosen: Features, folder: Path) -> Callable[[np.ndarray], np.ndarray]
         check_backend(chosen, "cpu")
     except ConfigError as error:
         pytest.skip(str(error))
+    prepare_backend(chosen, folder)
     return open_backend(chosen, folder, "cpu", torch.get_num_threads())
 
 
@@ -103,7 +106,21 @@ def test_what_a_call_returned_stays_as_it_was(backend: str, precision: str, fold
 
 def test_a_worker_can_be_sent_all_it_needs(folder: Path) -> None:
     chosen, place = pickle.loads(pickle.dumps((settings("openvino", "fp32"), folder)))
+    prepare_backend(chosen, folder)
     assert open_backend(chosen, place, "cpu", 1)(pictures(1, SIZE)).shape == (1, 1024)
+
+
+def test_workers_of_openvino_never_load_torch(folder: Path) -> None:
+    prepare_backend(settings("openvino", "fp32"), folder)
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from visage.features.extraction import Extraction\n"
+        "from visage.features.config import Features\n"
+        f"chosen = Features(encoder='x', size={SIZE}, backend='openvino', precision='fp32', batch_size=2)\n"
+        f"Extraction(chosen, Path({str(folder)!r}), '', 'cpu').open()\n"
+        "print([name for name in ('torch', 'timm', 'torchvision') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 def test_bf16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,13 +156,13 @@ def test_a_network_that_has_no_onnx_form_is_refused(folder: Path, monkeypatch: p
     with pytest.raises(
         ConfigError, match=r"mobilenetv3_small_100 has no ONNX form .*aten::odd.* features\.backend=torch"
     ):
-        open_backend(settings("openvino", "fp32"), folder, "cpu", 1)
+        prepare_backend(settings("openvino", "fp32"), folder)
 
 
 def test_weights_larger_than_an_onnx_file_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("visage.features.backends.LARGEST_WEIGHTS", 1000)
+    monkeypatch.setattr("visage.features.graph.LARGEST_WEIGHTS", 1000)
     with pytest.raises(ConfigError, match=r"larger than an ONNX file .* features\.backend=torch"):
-        open_backend(settings("openvino", "fp32"), folder, "cpu", 1)
+        prepare_backend(settings("openvino", "fp32"), folder)
 
 
 def test_a_folder_without_an_encoder_is_named(tmp_path: Path) -> None:

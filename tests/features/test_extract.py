@@ -10,18 +10,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 
 from closure import ROOT, closure
+from features import random_networks
 from visage.errors import DataError, Unfinished
-from visage.features import encoders
 from visage.features.config import Features
 from visage.features.extract import extract, statistics
 from visage.features.extraction import CODE, VECTORS
 from visage.features.pretrain import preprocessing
 from visage.features.table import FeatureTable, load_table
 from visage.features.timm_encoders import load_encoder
-from visage.io.atomic import read_jsonl, sha256_file, write_json, write_jsonl
+from visage.io.atomic import read_jsonl, sha256_file, write_jsonl
 from visage.io.images import encode_png, read_image
 from visage.jobs.work import Outcome
 from visage.runtime import Runtime
@@ -46,11 +45,7 @@ SPLITS = ("train", "train", "val", "test")
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random encoder as pretrain_encoder leaves it."""
-    folder = tmp_path_factory.mktemp("pretrained")
-    torch.manual_seed(0)
-    save_file(encoders.encoder_state(encoders.build("mobilenet_v3_small", 1)), folder / "encoder.safetensors")
-    write_json(folder / "encoder.json", {"arch": "mobilenet_v3_small"})
-    return folder
+    return random_networks.pretrained(tmp_path_factory.mktemp("pretrained"))
 
 
 @pytest.fixture
@@ -148,11 +143,7 @@ def test_other_pictures_weights_and_settings_are_other_work(data: Path, pretrain
     run(data, pretrained)
     run(data, pretrained, replace(SETTINGS, global_pool="max"))
     assert len(shards(data)) == 6
-    other = tmp_path / "other"
-    other.mkdir()
-    torch.manual_seed(1)
-    save_file(encoders.encoder_state(encoders.build("mobilenet_v3_small", 1)), other / "encoder.safetensors")
-    write_json(other / "encoder.json", {"arch": "mobilenet_v3_small"})
+    other = random_networks.pretrained(tmp_path / "other", seed=1)
     run(data, other)
     assert len(shards(data)) == 9
     run(data, pretrained, replace(SETTINGS, max_bad_fraction=0.1))

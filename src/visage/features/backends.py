@@ -1,26 +1,20 @@
 """What runs an encoder over batches of pictures: torch, the reference, or OpenVINO, the faster one on most CPUs.
 
 Every forward pass has the same shape: a batch that is not full is padded, since libraries choose other kernels for
-other shapes, and a picture's features would depend on how many came with it. Normalisation is part of the graph, so
-that a backend takes the decoded uint8 pictures as they are.
+other shapes, and a picture's features would depend on how many came with it. OpenVINO's workers read a graph that was
+written once and never load torch, which saves each of them seconds and most of its memory.
 """
 
-import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from visage.errors import ConfigError
-from visage.export.to_onnx import LARGEST_WEIGHTS, OPSET
 from visage.features.config import Features
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
-from visage.features.timm_encoders import load_encoder
+from visage.io.atomic import write_bytes
 
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -32,46 +26,32 @@ TORCH_MULTIPLE = 16
 NO_BF16 = "features.precision=bf16: this {} has no bf16: use features.precision=fp32"
 
 
-class Normalised(nn.Module):
-    """`encoder` behind ImageNet's normalisation: uint8 (N, H, W, 3) RGB -> (N, D)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The same steps as `visage.vision.normalise`."""
-        return self.encoder((pictures.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std)
-
-
-Opener = Callable[[Normalised, Features, str, int], Run]
+Prepare = Callable[[Features, Path], None]
+Opener = Callable[[Features, Path, str, int], Run]
+GRAPH = "encoder.onnx"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """check(settings, device) refuses what this machine cannot do; open(model, settings, device, threads) -> the run.
+    """check(settings, device) refuses what this machine cannot do; prepare(settings, folder) writes what workers need.
 
-    The run takes and gives exactly features.batch_size pictures.
+    open(settings, folder, device, threads) -> the run, which takes at most features.batch_size pictures and pads them.
     """
 
     check: Check
+    prepare: Prepare
     open: Opener
 
 
 BACKENDS: dict[str, Backend] = {}
 
 
-def backend(name: str, check: Check) -> Callable[[Opener], Opener]:
+def backend(name: str, check: Check, prepare: Prepare) -> Callable[[Opener], Opener]:
     """Register the decorated function as what opens features.backend=`name`."""
 
     def register(opener: Opener) -> Opener:
         assert name not in BACKENDS, name
-        BACKENDS[name] = Backend(check, opener)
+        BACKENDS[name] = Backend(check, prepare, opener)
         return opener
 
     return register
@@ -86,8 +66,18 @@ def check_backend(settings: Features, device: str) -> None:
     BACKENDS[settings.backend].check(settings, device)
 
 
+def prepare_backend(settings: Features, folder: Path) -> None:
+    """Write what workers need beside the encoder in `folder` (see `load_encoder`), once, before any of them starts.
+
+    Raises:
+        ConfigError: the backend cannot run this encoder.
+        DataError: the folder holds no encoder.
+    """
+    BACKENDS[settings.backend].prepare(settings, folder)
+
+
 def open_backend(settings: Features, folder: Path, device: str, threads: int) -> Run:
-    """The encoder in `folder` (see `load_encoder`), ready for batches; may be called in a process of its own.
+    """The encoder in `folder`, after `prepare_backend`, ready for batches; may be called in a process of its own.
 
     threads: for one forward pass on the CPU; torch's are set for the whole process.
 
@@ -95,11 +85,11 @@ def open_backend(settings: Features, folder: Path, device: str, threads: int) ->
         A function of uint8 (n, size, size, 3) RGB, 1 <= n <= features.batch_size, that gives float32 (n, D).
 
     Raises:
-        ConfigError: as `check_backend`, or the backend cannot run this encoder.
+        ConfigError: as `check_backend`.
         DataError: the folder holds no encoder.
     """
     check_backend(settings, device)
-    run = BACKENDS[settings.backend].open(Normalised(load_encoder(folder)).eval(), settings, device, threads)
+    run = BACKENDS[settings.backend].open(settings, folder, device, threads)
     shape = (settings.batch_size, settings.size, settings.size, 3)
 
     def features(pictures: Pictures) -> Vectors:
@@ -115,6 +105,8 @@ def open_backend(settings: Features, folder: Path, device: str, threads: int) ->
 
 
 def _check_torch(settings: Features, device: str) -> None:
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("runtime.device=cuda, but torch sees no GPU here: use runtime.device=cpu")
     if settings.precision == "fp32":
@@ -126,11 +118,20 @@ def _check_torch(settings: Features, device: str) -> None:
         raise ConfigError(NO_BF16.format("processor"))
 
 
-@backend("torch", _check_torch)
-def open_torch(model: Normalised, settings: Features, device: str, threads: int) -> Run:
+def _prepare_torch(settings: Features, folder: Path) -> None:
+    """Nothing: the weights are there."""
+
+
+@backend("torch", _check_torch, _prepare_torch)
+def open_torch(settings: Features, folder: Path, device: str, threads: int) -> Run:
     """Eager torch, channels last; bf16 by autocast."""
+    import torch
+
+    from visage.features.graph import Normalised
+    from visage.features.timm_encoders import load_encoder
+
     torch.set_num_threads(threads)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = Normalised(load_encoder(folder)).eval().to(device).to(memory_format=torch.channels_last)
     half = settings.precision == "bf16"
     rows = -(-settings.batch_size // TORCH_MULTIPLE) * TORCH_MULTIPLE
     # Copies from pinned memory do not wait; it may be written again because the features are waited for.
@@ -157,13 +158,21 @@ def _check_openvino(settings: Features, device: str) -> None:
         raise ConfigError(NO_BF16.format("processor"))
 
 
-@backend("openvino", _check_openvino)
-def open_openvino(model: Normalised, settings: Features, device: str, threads: int) -> Run:
-    """OpenVINO's CPU plugin, from ONNX in memory: openvino.convert_model would send telemetry."""
+def _prepare_openvino(settings: Features, folder: Path) -> None:
+    from visage.features.graph import onnx_graph
+    from visage.features.timm_encoders import load_encoder
+
+    write_bytes(folder / GRAPH, onnx_graph(load_encoder(folder), settings.size, settings.encoder))
+
+
+@backend("openvino", _check_openvino, _prepare_openvino)
+def open_openvino(settings: Features, folder: Path, device: str, threads: int) -> Run:
+    """OpenVINO's CPU plugin, from ONNX: openvino.convert_model would load torch and send telemetry."""
     import openvino
 
     core = openvino.Core()
-    example = torch.zeros(settings.batch_size, settings.size, settings.size, 3, dtype=torch.uint8)
+    model = core.read_model(folder / GRAPH)
+    model.reshape([settings.batch_size, settings.size, settings.size, 3])
     options = {
         # Both default to what the machine has, and then the features would differ between machines.
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[settings.precision],
@@ -172,22 +181,5 @@ def open_openvino(model: Normalised, settings: Features, device: str, threads: i
         # Pinned, all processes of a machine share its first cores.
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = core.compile_model(core.read_model(_onnx(model, example, settings.encoder)), "CPU", options)
+    compiled = core.compile_model(model, "CPU", options)
     return lambda pictures: compiled(pictures)[0]
-
-
-def _onnx(model: Normalised, example: Tensor, name: str) -> bytes:
-    """ONNX of `model` for batches of exactly `example`'s shape."""
-    remedy = "use features.backend=torch"
-    if sum(tensor.nbytes for tensor in model.state_dict().values()) > LARGEST_WEIGHTS:
-        raise ConfigError(f"features.backend=openvino: {name} is larger than an ONNX file may be (2 GiB): {remedy}")
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # The exporter calls itself deprecated, and warns of each shape that tracing makes constant.
-        warnings.simplefilter("ignore")
-        try:
-            torch.onnx.export(model, (example,), buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ConfigError(f"features.backend=openvino: {name} has no ONNX form ({line}): {remedy}") from error
-    return buffer.getvalue()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from visage.errors import DataError
+from visage.features.backends import GRAPH
 from visage.features.config import Features
 from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
 from visage.features.extraction import VECTORS, Extraction
@@ -59,6 +60,7 @@ def extract(
             max_minutes=runtime.max_minutes,
             use=lambda results: write_table(results, rows, settings, work.weights_sha256, out, metrics),
         )
+        (out / GRAPH).unlink(missing_ok=True)  # it only repeats the weights
         tracker.summary({"jobs": len(done.plan.jobs), "resumed_jobs": done.resumed, "seconds_of_jobs": done.seconds})
     print(
         f"features: {len(rows)} pictures by {settings.encoder} ({settings.backend}, {settings.precision}), "
@@ -89,7 +91,7 @@ def prepare_work(settings: Features, runtime: Runtime, pretrained: Path, out: Pa
     """
     from safetensors.torch import save
 
-    from visage.features.backends import check_backend
+    from visage.features.backends import check_backend, prepare_backend
     from visage.features.timm_encoders import build_encoder, encoder_state, feature_width
 
     check_backend(settings, runtime.device)
@@ -100,6 +102,7 @@ def prepare_work(settings: Features, runtime: Runtime, pretrained: Path, out: Pa
     described = {"encoder": settings.encoder, "global_pool": settings.global_pool, "dim": dim, "size": settings.size}
     described |= {"backend": settings.backend, "precision": settings.precision, "weights": settings.weights}
     write_json(out / ENCODER, {**described, "sha256": digest, "mean": IMAGENET_MEAN, "std": IMAGENET_STD})
+    prepare_backend(settings, out)
     return Extraction(settings, out.absolute(), digest, runtime.device)
 
 

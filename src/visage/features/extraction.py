@@ -23,8 +23,8 @@ from visage.vision.resize import resize
 VECTORS = "features"
 PACKAGE = Path(__file__).parents[1]
 CODE = (
-    "features/backends.py", "features/encoders.py", "features/extraction.py", "features/timm_encoders.py",
-    "io/headers.py", "io/images.py", "vision/resize.py",
+    "features/backends.py", "features/encoders.py", "features/extraction.py", "features/graph.py",
+    "features/timm_encoders.py", "io/headers.py", "io/images.py", "vision/resize.py",
 )  # fmt: skip
 LIBRARIES = ("numpy", "opencv-python-headless", "timm", "torch")
 DECIDING = ("encoder", "global_pool", "size", "backend", "precision", "batch_size")
