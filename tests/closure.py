@@ -4,9 +4,15 @@
 """
 
 import ast
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
@@ -39,6 +45,18 @@ def imported_modules(path: Path) -> Iterator[str]:
             for alias in node.names:
                 submodule = f"{node.module}.{alias.name}"
                 yield submodule if module_file(submodule) else str(node.module)
+
+
+def dag() -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml with their parameters filled in, by the names that DVC gives them (stage, stage@item)."""
+    params = OmegaConf.load(ROOT / "params.yaml")
+    stages: dict[str, dict[str, Any]] = {}
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        for item in stage.get("foreach", [None]):
+            text = json.dumps(stage if item is None else stage["do"]).replace("${item}", str(item))
+            filled = re.sub(r"\$\{([\w.]+)\}", lambda found: str(OmegaConf.select(params, found[1])), text)
+            stages[name if item is None else f"{name}@{item}"] = json.loads(filled)
+    return stages
 
 
 def closure(path: Path) -> list[str]:

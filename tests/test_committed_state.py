@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from omegaconf import OmegaConf
 
-from closure import ROOT
+from closure import ROOT, dag
 
 
 def load(name: str) -> Any:
@@ -19,7 +18,7 @@ def load(name: str) -> Any:
 
 LOCK: dict[str, Any] = load("dvc.lock")["stages"]
 PARAMS = load("params.yaml")
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = dag()
 
 
 def md5(path: Path) -> str:

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from closure import ROOT
+from closure import ROOT, dag
 
 BIN = Path(sys.executable).parent
 SMALLEST = ("experiment=smoke",)
@@ -86,8 +85,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def test_every_declared_result_is_there(project: Project) -> None:
-    stages = yaml.safe_load((project.path / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for name, stage in stages.items():
+    for name, stage in dag().items():
         for kind in ("outs", "metrics", "plots"):
             for entry in stage.get(kind, []):
                 path = entry if isinstance(entry, str) else next(iter(entry))

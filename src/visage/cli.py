@@ -28,9 +28,17 @@ jobs_app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(jobs_app, name="jobs")
+data_app = typer.Typer(help="Published data sets.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(data_app, name="data")
 
 # The trainers: the section of params.yaml that configures each.
-TRAINERS = {"pretrain_encoder": "pretrain", "train_heads": "heads", "finetune_faces": "finetune"}
+TRAINERS = {
+    "pretrain_encoder": "pretrain",
+    "train_heads": "heads",
+    "finetune_faces": "finetune",
+    "train_pupil": "pupil",
+    "train_ellipse": "ellipse",
+}
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,20 +76,23 @@ def compose(
 
 @command
 def train(
-    stage: Annotated[str, typer.Argument(help=f"one of: {', '.join(TRAINERS)}")],
+    stage: Annotated[str, typer.Argument(help=f"one of: {', '.join(TRAINERS)}; train_ may be left out")],
     overrides: Annotated[Optional[list[str]], typer.Argument(help="any other key, such as finetune.lr=3e-4")] = None,
     epochs: Annotated[Optional[int], typer.Option()] = None,
     batch_size: Annotated[Optional[int], typer.Option()] = None,
     lr: Annotated[Optional[float], typer.Option(help="the trainer's own learning rate")] = None,
     device: Annotated[Optional[str], typer.Option(help="cpu or cuda")] = None,
+    variant: Annotated[Optional[str], typer.Option(help="of train_pupil: tiny, micro or shallow")] = None,
     output_dir: Annotated[Optional[Path], typer.Option(help="checkpoints go here, not into the DAG's folders")] = None,
 ) -> None:
     """Run one trainer by hand on the prepared data; the same as the stage with overrides."""
+    stage = f"train_{stage}" if f"train_{stage}" in TRAINERS else stage
     if stage not in TRAINERS:
         raise ConfigError(f"no trainer {stage!r}: choose one of {', '.join(TRAINERS)}")
     section = TRAINERS[stage]
-    given = {f"{section}.epochs": epochs, f"{section}.batch_size": batch_size, f"{section}.lr": lr}
-    words = [f"{key}={value}" for key, value in (given | {"runtime.device": device}).items() if value is not None]
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "variant": variant}
+    words = [f"{section}.{key}={value}" for key, value in given.items() if value is not None]
+    words += [f"runtime.device={device}"] if device else []
     if device == "cuda":
         # On a GPU one process drives each card; the CPU's data-parallel processes would share one.
         words.append("runtime.processes=1")
@@ -96,7 +107,7 @@ def train(
 
 @command
 def fit(
-    section: Annotated[str, typer.Argument(help="one of: finetune, pretrain")],
+    section: Annotated[str, typer.Argument(help="one of: ellipse, finetune, pretrain, pupil")],
     overrides: Annotated[Optional[list[str]], typer.Argument(help="such as runtime.memory_gb=12")] = None,
 ) -> None:
     """Find the largest micro-batch that fits the memory budget, and print the override for it."""
@@ -119,6 +130,18 @@ def predict(
     print(f"{summary.done} answered, {summary.failed} failed: {out / 'predictions.jsonl'}", file=sys.stderr)
     if summary.failed:
         raise typer.Exit(1)
+
+
+@data_app.command("fetch")
+@guarded
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="openeds or sddec25")],
+    data_dir: Annotated[Path, typer.Option(help="where the data set is kept")] = Path("~/.cache/openeds"),
+) -> None:
+    """Bring a published data set once, and link it into data/raw/."""
+    from visage.io.fetch import fetch
+
+    print(f"ready: {fetch(name, Path('data/raw') / name, data_dir)}")
 
 
 @command

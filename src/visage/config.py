@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from visage.errors import ConfigError, Unfinished, VisageError
+from visage.eyes.config import Ellipse, Eyes, Pupil
 from visage.faces.config import Faces, Finetune, Heads
 from visage.features.config import Features, Pretrain
 from visage.runtime import Runtime, tune
@@ -35,6 +36,9 @@ class Config:
     features: Features = field(default_factory=Features)
     heads: Heads = field(default_factory=Heads)
     finetune: Finetune = field(default_factory=Finetune)
+    eyes: Eyes = field(default_factory=Eyes)
+    pupil: Pupil = field(default_factory=Pupil)
+    ellipse: Ellipse = field(default_factory=Ellipse)
 
     def check(self) -> None:
         """Refuse values out of range in any section: an hour before the stage that reads them, if need be.
@@ -42,7 +46,8 @@ class Config:
         Raises:
             ConfigError: names the first such key.
         """
-        for section in (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune):
+        faces = (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune)
+        for section in (*faces, self.eyes.prepare, self.pupil, self.ellipse):
             section.check()
         if self.features.size > self.faces.prepare.size:
             raise ConfigError(

@@ -64,4 +64,24 @@ def _pretrain(config: Config) -> "Budget":
         return measure(PretrainTask(few, config.seed, Path(directory)), config.runtime)
 
 
-BUDGETS: dict[str, Callable[[Config], "Budget"]] = {"finetune": _finetune, "pretrain": _pretrain}
+def _pupil(config: Config) -> "Budget":
+    from visage.eyes.pupil_task import PupilTask
+    from visage.training.memory import measure
+
+    return measure(PupilTask(config.pupil, EYES, config.seed), config.runtime)
+
+
+def _ellipse(config: Config) -> "Budget":
+    from visage.eyes.train_ellipse import EllipseTask
+    from visage.training.memory import measure
+
+    return measure(EllipseTask(config.ellipse, EYES, config.seed), config.runtime)
+
+
+EYES = Path("data/processed/eyes")
+BUDGETS: dict[str, Callable[[Config], "Budget"]] = {
+    "finetune": _finetune,
+    "pretrain": _pretrain,
+    "pupil": _pupil,
+    "ellipse": _ellipse,
+}

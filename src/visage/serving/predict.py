@@ -53,13 +53,16 @@ def predict(
         raise VisageError(f"{out}: is a file: name a folder for the predictions")
     threads = threads or available_threads()
     opened = OnnxModel(model, threads)
-    answer = task_of(opened).answer
+    task = task_of(opened)
     paths = find_pictures(images, out)
+    inside = [path for path in paths if path.resolve().parent == out.resolve()] if task.writes else []
+    if inside:
+        raise VisageError(f"{inside[0]}: lies in {out}, where a mask could take its place: name another folder for out")
     rows: list[Row] = []
     failed = 0
     with ThreadPoolExecutor(threads) as pool:
         for loaded in _load_batches(paths, opened.card.preprocessing, batch_size, pool):
-            for outcome in _answer_batch(opened, answer, loaded, out):
+            for outcome in _answer_batch(opened, task.answer, loaded, out):
                 row: Row = {"image": paths[len(rows)].as_posix(), "model_version": opened.card.model_version}
                 if isinstance(outcome, VisageError):
                     failed += 1

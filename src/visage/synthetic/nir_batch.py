@@ -5,18 +5,13 @@ Each worker keeps the subjects it has met, so drawing a sequence of one wearer s
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 
-from visage.runtime import worker_count
-from visage.synthetic.draw import _start_worker
 from visage.synthetic.nir_eye import Eye, render
 from visage.synthetic.nir_params import Subject, sample_frame, sample_subject
+from visage.synthetic.ordered import draw_ordered
 
 
 @dataclass(frozen=True)
@@ -37,30 +32,8 @@ def draw_eye(spec: EyeSpec) -> Eye:
 
 
 def draw_eyes(specs: Iterable[EyeSpec], workers: int | None = None) -> Iterator[Eye]:
-    """Eyes in the order of `specs`, which may be endless: at most four pictures per worker are in flight.
-
-    `workers` defaults to VISAGE_WORKERS, then to the number of processors; 1 draws in this process. Raises
-    BrokenProcessPool when a worker dies, and whatever `draw_eye` raises. Scripts need the `if __name__ == "__main__"`
-    guard, as with any spawned process.
-    """
-    count = workers if workers is not None else worker_count()
-    if count < 1:
-        raise ValueError(f"workers is {count}; it must be at least 1")
-    return map(draw_eye, specs) if count == 1 else _draw_parallel(specs, count)
-
-
-def _draw_parallel(specs: Iterable[EyeSpec], workers: int) -> Iterator[Eye]:
-    queue = iter(specs)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        pending: deque[Future[Eye]] = deque(pool.submit(draw_eye, spec) for spec in islice(queue, 4 * workers))
-        while pending:
-            eye = pending.popleft().result()
-            pending.extend(pool.submit(draw_eye, spec) for spec in islice(queue, 1))
-            yield eye
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    """Eyes in the order of `specs`; see `visage.synthetic.ordered.draw_ordered`."""
+    return draw_ordered(draw_eye, specs, workers)
 
 
 @lru_cache(maxsize=64)
