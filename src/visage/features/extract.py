@@ -24,6 +24,7 @@ from visage.runtime import Runtime, worker_count
 from visage.tracking.tracker import track
 
 MAX_GPU_WORKERS = 3  # each holds a copy of the network, and a few keep one card busy
+LEAST_DEVIATION = 1e-2
 Rows = list[dict[str, Any]]
 
 
@@ -140,9 +141,11 @@ def write_table(
 
 
 def statistics(results: Results, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (D float32) of the vectors where `chosen` (N bool) is true; 1 for a constant feature.
+    """Mean and standard deviation (D float32) of the vectors where `chosen` (N bool) is true.
 
-    Blocks are joined by the pairwise formula of Chan, Golub and LeVeque (1979), which does not cancel.
+    A feature that varies by less than `LEAST_DEVIATION` of the features' root mean square is given that deviation: what
+    it varies by is rounding, which would be blown up. Blocks are joined by the pairwise formula of Chan, Golub and
+    LeVeque (1979), which does not cancel.
     """
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     for job, outcome in results.read():
@@ -152,9 +155,9 @@ def statistics(results: Results, chosen: np.ndarray) -> tuple[np.ndarray, np.nda
         total, shift = count + len(block), block.mean(0) - mean
         squares = squares + ((block - block.mean(0)) ** 2).sum(0) + shift**2 * (count * len(block) / total)
         mean, count = mean + shift * (len(block) / total), total
-    std = np.sqrt(squares / count)
-    std = np.where(std > 1e-6 * np.abs(mean), std, 1.0)
-    return mean.astype(np.float32), std.astype(np.float32)
+    variance = squares / count
+    least = LEAST_DEVIATION * np.sqrt((mean**2 + variance).mean()) or 1.0
+    return mean.astype(np.float32), np.maximum(np.sqrt(variance), least).astype(np.float32)
 
 
 def write_features(
