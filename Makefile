@@ -22,10 +22,10 @@ smoke: $(READY) ## the whole DAG at its smallest, in under two minutes (changes 
 	@visage compose experiment=smoke && dvc repro && visage metrics
 
 test: $(READY) ## the tests, at most ten minutes
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY) ## the slow tests too
-	@python -m pytest -m ''
+	@python -m pytest -n 2 --dist loadfile -m ''
 
 lint: $(READY) ## linter, formatter and type checker
 	@ruff check . && ruff format --check . && mypy
