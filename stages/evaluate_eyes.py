@@ -9,16 +9,12 @@ from visage.config import Config, output, stage
 def main(config: Config) -> None:
     from visage.eyes.evaluate import evaluate
 
-    artifacts = Path("artifacts/eyes")
+    trained = {variant: f"train_pupil_{variant}" for variant in config.eyes.variants} | {"ellipse": "train_ellipse"}
     evaluate(
         config.runtime,
         seed=config.seed,
         data=Path("data/processed/eyes"),
-        models={
-            "tiny": artifacts / "train_pupil_tiny",
-            "micro": artifacts / "train_pupil_micro",
-            "ellipse": artifacts / "train_ellipse",
-        },
+        models={kind: Path("artifacts/eyes") / name for kind, name in trained.items()},
         metrics=output("metrics/evaluate_eyes.json"),
         plots=output("plots/evaluate_eyes"),
     )

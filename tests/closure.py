@@ -52,7 +52,9 @@ def dag() -> dict[str, dict[str, Any]]:
     params = OmegaConf.load(ROOT / "params.yaml")
     stages: dict[str, dict[str, Any]] = {}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
-        for item in stage.get("foreach", [None]):
+        items = stage.get("foreach", [None])
+        # A list of parameters, given as ${a.b}.
+        for item in OmegaConf.select(params, items[2:-1]) if isinstance(items, str) else items:
             text = json.dumps(stage if item is None else stage["do"]).replace("${item}", str(item))
             filled = re.sub(r"\$\{([\w.]+)\}", lambda found: str(OmegaConf.select(params, found[1])), text)
             stages[name if item is None else f"{name}@{item}"] = json.loads(filled)

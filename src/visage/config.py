@@ -47,7 +47,7 @@ class Config:
             ConfigError: names the first such key.
         """
         faces = (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune)
-        for section in (*faces, self.eyes.prepare, self.pupil, self.ellipse):
+        for section in (*faces, self.eyes, self.pupil, self.ellipse):
             section.check()
         if self.features.size > self.faces.prepare.size:
             raise ConfigError(

@@ -98,7 +98,7 @@ def test_no_augmentation_leaves_a_picture_as_it_is() -> None:
     np.testing.assert_allclose(matrix, augment.IDENTITY, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["lines", "blur", "glints", "noise"])
+@pytest.mark.parametrize("name", ["lines", "blur", "glints", "noise", "clahe"])
 def test_each_mark_changes_the_picture_and_not_its_size(name: str) -> None:
     only = augmentation(**(dict.fromkeys(vars(augmentation()), 0.0) | {name: 1.0}))
     image = np.random.default_rng(0).integers(60, 120, SHAPE, np.uint8)

@@ -14,14 +14,16 @@ import torch
 
 from eyes.toy import HEIGHT, WIDTH, disc, ellipse_settings, prepared, pupil_settings, run_ellipse, run_pupil, runtime
 from visage.errors import DataError, VisageError
-from visage.eyes import evaluate as evaluation
 from visage.eyes import export as exporting
-from visage.eyes.evaluate import evaluate, histogram, load_core, measure, network_answers
+from visage.eyes.evaluate import evaluate, network_answers
 from visage.eyes.export import WholeEllipse, export
 from visage.eyes.maps import in_pixels, moments_ellipse, normalised, resized
-from visage.eyes.networks import FRAME, AtFullSize
+from visage.eyes.measure import measure
+from visage.eyes.networks import FRAME, AtFullSize, load_trained
+from visage.eyes.plots import histogram
 from visage.eyes.prepared import EyeSet, load_set
 from visage.io.atomic import read_jsonl
+from visage.metrics.rounding import rounded
 from visage.serving.model import read_card
 from visage.serving.predict import PREDICTIONS, Summary, predict
 
@@ -68,6 +70,7 @@ def test_every_model_is_measured_beside_the_mean(trained: Path) -> None:
         row = measured[name]
         assert row["parameters"] < most
         assert 1e-3 < row["gmacs"] < 0.2
+        assert 20 < row["onnx_kb"] < 300
         assert row["centre_px"] < measured["baseline"]["centre_px"]
         assert row["pupil_iou"] > measured["baseline"]["pupil_iou"]
         assert 0 <= row["within_1px"] <= row["within_2px"] <= row["within_5px"] <= 1
@@ -84,10 +87,16 @@ def test_plots_are_complete_and_small(trained: Path) -> None:
     assert rows == {name: measured[name]["pupil_iou"] for name in (*MODELS, "baseline")}
     with open(trained / "plots/errors.csv", newline="") as file:
         bins = list(csv.DictReader(file))
+    with open(trained / "plots/losses.csv", newline="") as file:
+        losses = list(csv.DictReader(file))
+    parts = {name: {row["part"] for row in losses if row["model"] == name} for name in MODELS}
+    assert parts["tiny"] == parts["micro"] == {"total", "ce", "dice", "surface"}
+    assert parts["ellipse"] == {"total"}
+    assert len([row for row in losses if row["model"] == "micro"]) == 12 * 4 * 2
     for name in MODELS:
         assert sum(float(row["share"]) for row in bins if row["model"] == name) == pytest.approx(1, abs=1e-2)
-        assert cv2.imread(str(trained / f"plots/{name}.png")).size
-        assert (trained / f"plots/{name}.png").stat().st_size <= 200_000
+        assert cv2.imread(str(trained / f"plots/sheets/{name}.png")).size
+        assert (trained / f"plots/sheets/{name}.png").stat().st_size <= 200_000
 
 
 def test_a_second_run_writes_the_same(
@@ -97,8 +106,10 @@ def test_a_second_run_writes_the_same(
     (tmp_path / "out").symlink_to(trained / "out")
     run_evaluate(tmp_path, trained / "data")
     assert (tmp_path / "evaluate.json").read_bytes() == (trained / "evaluate.json").read_bytes()
-    for path in sorted((tmp_path / "plots").iterdir()):
-        assert path.read_bytes() == (trained / "plots" / path.name).read_bytes(), path.name
+    names = {path.relative_to(tmp_path) for path in (tmp_path / "plots").rglob("*.*")}
+    assert len(names) == 6
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[-5:]] == ["model", *MODELS, "baseline"]
 
@@ -125,7 +136,7 @@ def test_the_truth_scores_full_marks_and_background_none(trained: Path) -> None:
     assert empty["background_iou"] > 0.9
     assert math.isnan(empty["centre_px"])
     assert math.isinf(empty["centre_px_median"])
-    assert evaluation.rounded(empty)["centre_px_median"] == "not measured"
+    assert rounded(empty)["centre_px_median"] == "not measured"
 
 
 def test_errors_are_in_pixels_of_a_whole_frame(trained: Path) -> None:
@@ -153,10 +164,10 @@ def test_missing_frames_and_foreign_checkpoints_are_one_line_each(
         run_evaluate(tmp_path)
     eyes = load_set(trained / "data")
     with pytest.raises(DataError, match="best_efficientvit_tiny_model"):
-        load_core(tmp_path, "micro", eyes)
+        load_trained(tmp_path, "micro", (eyes.height, eyes.width))
     shutil.copy(trained / "out/best_ellipse_model.pt", tmp_path / "best_efficientvit_tiny_model.pt")
     with pytest.raises(DataError, match="ellipse trained on frames of 80 x 128, wanted micro on 80 x 128"):
-        load_core(tmp_path, "micro", eyes)
+        load_trained(tmp_path, "micro", (eyes.height, eyes.width))
 
 
 def test_the_exported_files_are_small_and_agree(trained: Path) -> None:
@@ -173,7 +184,7 @@ def test_the_exported_files_are_small_and_agree(trained: Path) -> None:
         assert (card.preprocessing.height, card.preprocessing.width, card.preprocessing.colour) == (*FRAME, "GRAY")
         assert card.task == ("ellipse" if name == "ellipse" else "segmentation")
         assert card.metrics == measured[name]
-        assert card.lineage["data"].keys() == {"index", "meta", "ellipses"}
+        assert card.lineage["data"].keys() == {"index", "meta"}
 
 
 def test_a_second_export_writes_the_same(trained: Path, tmp_path: Path) -> None:
@@ -215,7 +226,7 @@ def test_served_answers_are_those_that_were_measured(name: str, trained: Path, t
         cv2.imwrite(str(tmp_path / f"in/{row}.png"), cv2.resize(eyes.images[row], (FRAME[1], FRAME[0])))
     assert predict(trained / "models" / f"pupil_{name}", [tmp_path / "in"], tmp_path / "out") == Summary(4, 0)
     answers = {int(Path(row["image"]).stem): row for row in read_jsonl(tmp_path / "out" / PREDICTIONS)}
-    core, _ = load_core(trained / "out", name, eyes)
+    core, _ = load_trained(trained / "out", name, (eyes.height, eyes.width))
     if name == "ellipse":
         # It sees its pupils twice as large as it learned; the same network on the same pictures is what to compare.
         whole = WholeEllipse(AtFullSize(core), HEIGHT, WIDTH)
@@ -235,7 +246,7 @@ def test_served_answers_are_those_that_were_measured(name: str, trained: Path, t
 
 
 def test_a_segmenter_answers_half_and_whole_frames_alike(trained: Path) -> None:
-    core, _ = load_core(trained / "out", "micro", load_set(trained / "data"))
+    core, _ = load_trained(trained / "out", "micro", (HEIGHT, WIDTH))
     half = np.clip(130 - 90.0 * disc(150, 90, 11, 10) + np.random.default_rng(1).normal(0, 12, (200, 320)), 0, 255)
     half = half.astype(np.uint8)[None]
     whole = half.repeat(2, 1).repeat(2, 2)

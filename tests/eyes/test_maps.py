@@ -105,3 +105,19 @@ def test_a_resized_label_keeps_its_area_and_its_ellipse(cx, cy, a, ratio, degree
     assert np.count_nonzero(small) == pytest.approx(np.count_nonzero(label) * share, abs=1)
     moved = resized(moments_ellipse(label), label.shape, size)
     assert moments_ellipse(small) == pytest.approx(moved, abs=0.3)
+
+
+def test_distances_are_the_same_bits_whatever_the_memory_and_the_threads():
+    label = mask()
+    threads = cv2.getNumThreads()
+    found = set()
+    try:
+        for count in (1, 2):
+            cv2.setNumThreads(count)
+            for offset in range(16):
+                memory = np.zeros(label.size + offset, np.uint8)
+                memory[offset:] = label.ravel()
+                found.add(signed_distance(memory[offset:].reshape(label.shape)).tobytes())
+    finally:
+        cv2.setNumThreads(threads)
+    assert len(found) == 1

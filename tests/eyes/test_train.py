@@ -19,8 +19,9 @@ from visage.errors import DataError, DoesNotFitError, Unfinished
 from visage.eyes.config import Pupil
 from visage.eyes.networks import KINDS, load_network
 from visage.eyes.pupil_task import PupilTask
+from visage.eyes.train import loop_settings
 from visage.eyes.train_ellipse import mean_error
-from visage.eyes.train_pupil import loop_settings
+from visage.eyes.train_pupil import pupil_training
 from visage.tracking.tracker import NullTracker
 from visage.training.loop import Loop
 
@@ -164,11 +165,11 @@ def test_the_loss_of_a_continued_epoch_has_that_epochs_alpha(folder: Path) -> No
 
     settings = pupil_settings(epochs=3, batch_size=8, micro_batch=8)
     state = folder / "state"
+    settings_of_loop = replace(loop_settings(pupil_training(settings, folder / "data", 3), 3), save_steps=1)
     for _ in range(40):
         loop = Loop(
-            Watched(settings, folder / "data", 3), replace(loop_settings(settings, 3), save_steps=1),
-            runtime(max_minutes=1e-6), state, NullTracker(),
-        )  # fmt: skip
+            Watched(settings, folder / "data", 3), settings_of_loop, runtime(max_minutes=1e-6), state, NullTracker()
+        )
         loop.run()
         if loop.progress.done:
             break

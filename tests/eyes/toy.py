@@ -53,8 +53,8 @@ def prepared(folder: Path, counts: dict[str, int] = COUNTS) -> Path:
 
 
 def augmentation(**changes: float) -> EyeAugment:
-    values = {"flip": 0.5, "lines": 0.1, "blur": 0.1, "glints": 0.2, "noise": 0.2, "rotation": 10.0, "scale": 0.1,
-              "shift": 0.05, "gamma": 0.2, "contrast": 0.2}  # fmt: skip
+    values = {"flip": 0.5, "lines": 0.1, "blur": 0.1, "glints": 0.2, "noise": 0.2, "clahe": 0.2, "rotation": 10.0,
+              "scale": 0.1, "shift": 0.05, "gamma": 0.2, "contrast": 0.2}  # fmt: skip
     return EyeAugment(**(values | changes))
 
 

@@ -15,6 +15,8 @@ from visage.vision.augment import Augmentation, random_affine
 # The stored distance has half the frame's size: pixel i of it lies at 2 i + 0.5 of the frame.
 FROM_HALF = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
 IDENTITY = np.eye(2, 3)
+# Around those of the published preprocessing (1.5, 8 x 8 tiles): a model meets frames that have been through it.
+CLAHE_CLIP, CLAHE_TILES = (1.0, 2.5), (8, 8)
 # Rows of the frames that widths of marks and sizes of blur are given for.
 FULL_HEIGHT = 400
 
@@ -79,7 +81,7 @@ def move_ellipse(
 def spoil(
     image: NDArray[np.uint8], centre: tuple[float, float] | None, settings: EyeAugment, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Other light, marks, blur and noise on a copy of `image` (H x W uint8); nothing moves.
+    """Other light, marks, blur, noise and local contrast on a copy of `image` (H x W uint8); nothing moves.
 
     centre: of the pupil in pixels, around which most lamps are reflected; None for a closed eye.
     """
@@ -95,6 +97,8 @@ def spoil(
     if rng.random() < settings.noise:
         noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(2, 12))
         image = np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
+    if rng.random() < settings.clahe:
+        image = np.asarray(cv2.createCLAHE(rng.uniform(*CLAHE_CLIP), CLAHE_TILES).apply(image), np.uint8)
     return image
 
 

@@ -65,23 +65,35 @@ class PrepareEyes:
 
 @dataclass
 class Eyes:
-    """The `eyes` section."""
+    """The `eyes` section. variants: the segmenters to train and to compare."""
 
+    variants: list[str] = MISSING
     data: EyesData = field(default_factory=EyesData)
     synthesize: SynthesizeEyes = field(default_factory=SynthesizeEyes)
     prepare: PrepareEyes = field(default_factory=PrepareEyes)
 
+    def check(self) -> None:
+        """Refuse what no run could honour.
+
+        Raises:
+            ConfigError: names the first such key.
+        """
+        self.prepare.check()
+        for variant in self.variants:
+            check_choice("eyes.variants", variant, VARIANTS)
+
 
 @dataclass
 class EyeAugment:
-    """Augmentation in training. Probabilities: flip, lines, blur, glints, noise. rotation: degrees either way; scale
-    and shift: shares of the size; gamma, contrast: spread around 1."""
+    """Augmentation in training. Probabilities: flip, lines, blur, glints, noise, clahe. rotation: degrees either way;
+    scale and shift: shares of the size; gamma, contrast: spread around 1."""
 
     flip: float = MISSING
     lines: float = MISSING
     blur: float = MISSING
     glints: float = MISSING
     noise: float = MISSING
+    clahe: float = MISSING
     rotation: float = MISSING
     scale: float = MISSING
     shift: float = MISSING
@@ -94,7 +106,7 @@ class EyeAugment:
         Raises:
             ConfigError: names the first such key.
         """
-        shares = dict.fromkeys(("flip", "lines", "blur", "glints", "noise"), (0, 1))
+        shares = dict.fromkeys(("flip", "lines", "blur", "glints", "noise", "clahe"), (0, 1))
         spreads = {"rotation": (0, 180), **dict.fromkeys(("scale", "shift", "gamma", "contrast"), (0, 0.9))}
         check_ranges(f"{section}.augment", self, {**shares, **spreads})
 

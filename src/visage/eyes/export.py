@@ -17,9 +17,8 @@ from visage.export.card import ModelCard
 from visage.export.export import export_model
 from visage.export.lineage import lineage
 from visage.eyes.data import eye_preprocessing
-from visage.eyes.evaluate import load_core
-from visage.eyes.networks import FRAME, KINDS, AtFullSize
-from visage.eyes.prepared import ELLIPSES, INDEX, META, EyeSet, load_set
+from visage.eyes.networks import FRAME, KINDS, AtFullSize, load_trained
+from visage.eyes.prepared import INDEX, META, EyeSet, load_set
 from visage.io.atomic import write_json
 from visage.runtime import Runtime, torch_device
 from visage.vision.normalise import preprocess
@@ -63,10 +62,10 @@ def export(
     examples = whole_frames(eyes)
     exported: dict[str, Any] = {}
     for name, folder in models.items():
-        core, saved = load_core(folder, name, eyes)
+        core, saved = load_trained(folder, name, (eyes.height, eyes.width))
         regresses = name == "ellipse"
         network = AtFullSize(core)
-        sources = {"index": data / INDEX, "meta": data / META, "ellipses": data / ELLIPSES}
+        sources = {"index": data / INDEX, "meta": data / META}
         params = {"seed": seed, "height": saved["height"], "width": saved["width"], **saved["config"]}
         card = ModelCard(
             name=f"pupil_{name}",

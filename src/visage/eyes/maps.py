@@ -57,7 +57,10 @@ def signed_distance(label: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _distance(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The distance to the nearest 0: 0 there, exact elsewhere."""
-    return cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float32, copy=False)
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # OpenCV's last bit changes from call to call; the squares are whole numbers, so that their roots can be made exact.
+    squares = np.rint(np.square(distance, out=distance), out=distance)
+    return np.sqrt(squares, out=squares)
 
 
 def moments_ellipse(label: NDArray[np.uint8]) -> Numbers:

@@ -116,6 +116,25 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return network.eval(), saved
 
 
+def load_trained(folder: Path, kind: str, shape: tuple[int, int]) -> tuple[nn.Module, dict[str, Any]]:
+    """The best network of `kind` in a trainer's folder, as `load_network` gives it.
+
+    Raises:
+        DataError: the checkpoint is missing, of another kind, or was trained on frames of another size than `shape`.
+    """
+    network, saved = load_network(folder / f"best_{KINDS[kind].file}.pt")
+    trained = saved["height"], saved["width"]
+    if saved["kind"] != kind or trained != shape:
+        found = f"{saved['kind']} trained on frames of {trained[0]} x {trained[1]}"
+        raise DataError(f"{folder}: {found}, wanted {kind} on {shape[0]} x {shape[1]}: train again")
+    return network, saved
+
+
+def history_file(kind: str) -> str:
+    """What the history of a training is called among its checkpoints."""
+    return f"{KINDS[kind].file}_history.csv"
+
+
 def count_macs(network: nn.Module, height: int, width: int) -> int:
     """Multiply-accumulates of one picture of height x width, in convolutions, linear layers and matrix products."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -4,6 +4,7 @@ Grey levels stay as they were recorded. Published code applies gamma and CLAHE f
 pictures and knows no such step, so training must not have it either.
 """
 
+import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from visage.eyes.prepared import (
     EyeSet,
     load_set,
 )
-from visage.io.atomic import write_csv, write_json, write_jsonl
+from visage.io.atomic import sha256_bytes, write_csv, write_json, write_jsonl
 from visage.io.eye_folders import read_pairs, read_sequences
 from visage.io.eye_frames import HEIGHT, WIDTH, EyeFrame, Rejected
 from visage.io.eye_parquet import read_parquet
@@ -80,15 +81,17 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     for name in (INDEX, META, QUARANTINE):
         (out / name).unlink(missing_ok=True)
-    frames, bad = _write_arrays(data, settings, out)
+    frames, bad, arrays = _write_arrays(data, settings, out)
     write_jsonl(out / QUARANTINE, ({"sample_id": entry.sample_id, "reason": entry.reason} for entry in bad))
     _check_usable(len(frames), bad, settings, out)
     splits = split_groups([("eye", frame["source"]) for frame in frames], fractions, seed)
     rows = [frame | {"row": row, "split": splits[frame["source"]]} for row, frame in enumerate(frames)]
     _check_splits(rows, fractions, data)
     result = _summary(rows, bad, settings)
-    write_json(out / META, _meta(data, settings, result))
-    write_csv(out / INDEX, ({column: row[column] for column in INDEX_COLUMNS} for row in rows), INDEX_COLUMNS)
+    index = [{column: row[column] for column in INDEX_COLUMNS} for row in rows]
+    content = sha256_bytes(json.dumps([arrays, index]).encode())
+    write_json(out / META, {**_meta(data, settings, result), "content": content})
+    write_csv(out / INDEX, index, INDEX_COLUMNS)
     write_json(metrics, result)
     _draw_samples(load_set(out), plots / "samples.png")
     counts = ", ".join(f"{name} {number}" for name, number in result["frames"].items())
@@ -109,8 +112,11 @@ def _read(data: EyesData, settings: PrepareEyes) -> Iterator[EyeFrame | Rejected
     return read_sequences(root) if data.format == "sequences" else read_pairs(root)
 
 
-def _write_arrays(data: EyesData, settings: PrepareEyes, out: Path) -> tuple[list[dict[str, Any]], list[Rejected]]:
-    """Write every frame's row of every array; returns the facts of each row, and what was rejected."""
+def _write_arrays(
+    data: EyesData, settings: PrepareEyes, out: Path
+) -> tuple[list[dict[str, Any]], list[Rejected], list[str]]:
+    """Write every frame's row of every array; returns the facts of each row, what was rejected, and the arrays' hashes,
+    by which trainers know the frames."""
     cv2.setNumThreads(1)
     height, width = settings.height, settings.width
     work = partial(_convert, height=height, width=width, ellipse=settings.ellipse)
@@ -147,7 +153,8 @@ def _write_arrays(data: EyesData, settings: PrepareEyes, out: Path) -> tuple[lis
                     "preprocessed": result.preprocessed,
                 }
             )
-    return frames, bad
+        hashes = [array.digest() for array in (images, labels, weights, distance, ellipses)]
+    return frames, bad, hashes
 
 
 def _convert(frame: EyeFrame | Rejected, *, height: int, width: int, ellipse: str) -> Converted | Rejected:

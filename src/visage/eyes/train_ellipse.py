@@ -5,7 +5,6 @@ answering the training frames' mean: a network that has lost the position is no 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from visage.eyes.checkpoints import KEEP_EVERY, KEEP_IMPROVEMENTS, write_checkpoints
 from visage.eyes.config import Ellipse
 from visage.eyes.data import EllipseSamples, training_rows
 from visage.eyes.losses import ellipse_loss, vote_loss
 from visage.eyes.networks import FRAME, KINDS, at_size
-from visage.eyes.optimizer import WARMUP, adamw
+from visage.eyes.optimizer import adamw
 from visage.eyes.prepared import half_diagonal, load_set
-from visage.eyes.train_pupil import data_hashes, write_measured
-from visage.runtime import Runtime, torch_device
-from visage.tracking.tracker import track
-from visage.training import checkpoint, memory
-from visage.training.fit import fit
-from visage.training.freeze import count_parameters
-from visage.training.task import Settings
+from visage.eyes.train import Training, train
+from visage.runtime import Runtime
+from visage.training.measured import DECIMALS
 
-STAGE, KIND = "train_ellipse", "ellipse"
+KIND = "ellipse"
 MEASURED = ("loss", "centre_px", "radius_px", "within_5px")
 # Weight of the votes' own loss.
 VOTE_SHARE = 0.002
@@ -81,38 +75,23 @@ class EllipseTask:
 def train_ellipse(
     settings: Ellipse, runtime: Runtime, *, seed: int, data: Path, out: Path, metrics: Path, plots: Path
 ) -> None:
-    """Train and write the checkpoints into `out`, the metrics and the curves (plots/history.csv).
-
-    data: what prepare_eyes wrote.
-
-    Raises:
-        VisageError: what cannot be honoured, found before training begins.
-        Unfinished: the time limit came first.
-    """
-    factory = partial(EllipseTask, settings, data, seed)
-    device = torch_device(runtime, seed)
-    task = factory()
-    memory.check(memory.measure(task, runtime), "ellipse", settings.micro_batch, settings.batch_size, runtime)
-    kind, (total, trained) = KINDS[KIND], count_parameters(task.model)
-    train, valid = task.train_samples.rows, task.valid_samples.rows
-    guess = mean_error(task.eyes.ellipses[train], task.eyes.ellipses[valid])
-    print(f"samples: {len(train)} training, {len(valid)} validation frames")
-    print(f"model: {kind.model_type}, {total:,} parameters; the mean's centre error: {guess:.1f} px")
-    print(f"device: {device}, {runtime.processes} x {runtime.threads} threads", flush=True)
-    identity = {"ellipse": settings, "runtime": runtime.results(), "seed": seed, **data_hashes(data)}
-    tags = {"model_type": kind.model_type, "architecture": kind.architecture}
-    facts = {"height": task.eyes.height, "width": task.eyes.width, "config": asdict(settings)}
-    loop = loop_settings(settings, seed)
-    with (
-        checkpoint.resumable(STAGE, identity) as directory,
-        track(STAGE, params=identity, tags=tags, live_dir=out / "live") as tracker,
-    ):
-        fitted = fit(factory, loop, runtime, directory, tracker)
-        best = fitted.progress
-        write_checkpoints(fitted, KIND, loop, "centre", facts, out, tracker)
-        numbers = {"parameters": trained, "baseline_centre_px": round(guess, 4)}
-        write_measured(fitted, MEASURED, numbers, metrics, plots)
-        tracker.summary({"best_valid_centre_px": best.best_value, "best_epoch": best.best_epoch + 1})
+    """Train the regression; arguments, results and errors are those of `visage.eyes.train.train`."""
+    eyes = load_set(data)
+    guess = mean_error(*(eyes.ellipses[rows] for rows in training_rows(eyes)))
+    print(f"the mean's centre error: {guess:.1f} px")
+    training = Training(
+        stage="train_ellipse",
+        section=KIND,
+        settings=settings,
+        kind=KIND,
+        factory=partial(EllipseTask, settings, data, seed),
+        monitor="centre_px",
+        mode="min",
+        label="centre",
+        measured=MEASURED,
+        facts={"baseline_centre_px": round(guess, DECIMALS)},
+    )
+    best = train(training, runtime, seed=seed, data=data, out=out, metrics=metrics, plots=plots)
     print(f"best model: epoch {best.best_epoch + 1} of {best.epoch}, centre error {best.best_value:.2f} px")
 
 
@@ -120,21 +99,3 @@ def mean_error(train: NDArray[np.float32], valid: NDArray[np.float32]) -> float:
     """The mean centre error in pixels of a whole frame of always answering the mean of `train` (N x 4, with nan)."""
     away = (valid[:, :2] - np.nanmean(train[:, :2], axis=0)) * SCALE[:2]
     return float(np.nanmean(np.hypot(*away.T)))
-
-
-def loop_settings(settings: Ellipse, seed: int) -> Settings:
-    """The part of `settings` that the loop needs."""
-    return Settings(
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        micro_batch=settings.micro_batch,
-        seed=seed,
-        monitor="centre_px",
-        mode="min",
-        patience=settings.early_stop,
-        schedule="onecycle",
-        schedule_options={"warmup": WARMUP},
-        keep_every=KEEP_EVERY,
-        keep_improvements=KEEP_IMPROVEMENTS,
-        compile=True,
-    )

@@ -5,7 +5,6 @@ processors), the data of the plots, and the sheet of the most confident mistakes
 crops show. Which head is the best was decided on validation; the test split only measures it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from visage.features import encoders
 from visage.features.table import FeatureTable, load_table
 from visage.io.atomic import write_csv, write_json
 from visage.metrics import classification as metrics_of
+from visage.metrics.rounding import rounded
 from visage.runtime import Runtime, torch_device
 from visage.tracking.tracker import track
 from visage.training import checkpoint
@@ -169,12 +169,3 @@ def worst_mistakes(test: Split, scores: np.ndarray, truth: np.ndarray, classes: 
         said = f"{classes[answers[index]]} {scores[index, answers[index]]:.2f}"
         tiles.append((test.read(index), f"{said}, is {classes[truth[index]]}" if wrong[index] else said))
     return contact_sheet(tiles, columns=6, tile=150)
-
-
-def rounded(value: Any, digits: int = 4) -> Any:
-    """`value` with every float rounded, and "not measured" for what is not a number."""
-    if isinstance(value, dict):
-        return {name: rounded(inner, digits) for name, inner in value.items()}
-    if isinstance(value, float):
-        return "not measured" if math.isnan(value) else round(value, digits)
-    return value

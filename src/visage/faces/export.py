@@ -17,11 +17,12 @@ from visage.export.export import export_model
 from visage.export.lineage import lineage
 from visage.faces.config import Finetune
 from visage.faces.data import face_preprocessing, load_split
-from visage.faces.evaluate import load_finetuned, rounded
+from visage.faces.evaluate import load_finetuned
 from visage.faces.head_model import head_path, load_head
 from visage.features.table import STATISTICS, WEIGHTS, FeatureTable, load_table
 from visage.features.timm_encoders import load_encoder
 from visage.io.atomic import write_json
+from visage.metrics.rounding import rounded
 from visage.runtime import Runtime, torch_device
 
 EXAMPLES = 16

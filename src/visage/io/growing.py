@@ -4,6 +4,7 @@ numpy pads the header so that the first axis may grow in place; the shape is the
 writer was killed says that it holds nothing.
 """
 
+import hashlib
 from pathlib import Path
 from types import TracebackType
 
@@ -16,14 +17,21 @@ class GrowingArray:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.shape, self.dtype, self.length = shape, np.dtype(dtype), 0
+        self._content = hashlib.sha256()
         self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
         self._write_header()
 
     def append(self, array: np.ndarray) -> None:
         """Add one array of `shape`; it is cast to the dtype where that loses nothing but precision."""
         assert array.shape == self.shape, (array.shape, self.shape)
-        self._file.write(np.ascontiguousarray(array.astype(self.dtype, casting="same_kind", copy=False)).data)
+        content = np.ascontiguousarray(array.astype(self.dtype, casting="same_kind", copy=False)).data
+        self._file.write(content)
+        self._content.update(content)
         self.length += 1
+
+    def digest(self) -> str:
+        """The SHA-256, in hex, of what was added so far: of the numbers alone, not of the header."""
+        return self._content.hexdigest()
 
     def __enter__(self) -> "GrowingArray":
         return self
