@@ -30,6 +30,8 @@ jobs_app = typer.Typer(
 app.add_typer(jobs_app, name="jobs")
 data_app = typer.Typer(help="Published data sets.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
+models_app = typer.Typer(help="Published model files.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(models_app, name="models")
 
 # The trainers: the section of params.yaml that configures each.
 TRAINERS = {
@@ -38,6 +40,8 @@ TRAINERS = {
     "finetune_faces": "finetune",
     "train_pupil": "pupil",
     "train_ellipse": "ellipse",
+    "train_hair_segmenter": "segmenter",
+    "train_patch_head": "patch_head",
 }
 
 
@@ -83,6 +87,7 @@ def train(
     lr: Annotated[Optional[float], typer.Option(help="the trainer's own learning rate")] = None,
     device: Annotated[Optional[str], typer.Option(help="cpu or cuda")] = None,
     variant: Annotated[Optional[str], typer.Option(help="of train_pupil: tiny, micro or shallow")] = None,
+    num_workers: Annotated[Optional[int], typer.Option(help="processes that load data beside each that trains")] = None,
     output_dir: Annotated[Optional[Path], typer.Option(help="checkpoints go here, not into the DAG's folders")] = None,
 ) -> None:
     """Run one trainer by hand on the prepared data; the same as the stage with overrides."""
@@ -93,6 +98,7 @@ def train(
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "variant": variant}
     words = [f"{section}.{key}={value}" for key, value in given.items() if value is not None]
     words += [f"runtime.device={device}"] if device else []
+    words += [f"runtime.loaders={num_workers}"] if num_workers is not None else []
     if device == "cuda":
         # On a GPU one process drives each card; the CPU's data-parallel processes would share one.
         words.append("runtime.processes=1")
@@ -122,14 +128,38 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="pictures or folders of pictures")],
     out: Annotated[Path, typer.Option(help="folder for predictions.jsonl")],
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    alpha: Annotated[bool, typer.Option("--alpha", help="soft masks too: <name>_alpha.png, 0 to 255")] = False,
+    size: Annotated[Optional[int], typer.Option(help="pixels of the network's input, a multiple of 32: finer")] = None,
 ) -> None:
     """Answer pictures with an exported model; a bad file is reported and does not stop the others."""
     from visage.serving.predict import predict as run
 
-    summary = run(model, images, out, batch_size=batch_size)
+    summary = run(model, images, out, batch_size=batch_size, alpha=alpha, size=size)
     print(f"{summary.done} answered, {summary.failed} failed: {out / 'predictions.jsonl'}", file=sys.stderr)
     if summary.failed:
         raise typer.Exit(1)
+
+
+@command
+def recolor(
+    image: Annotated[Path, typer.Argument(help="a picture of a person")],
+    color: Annotated[str, typer.Option(help="a name of conf/palette.yaml, or '#rrggbb'")],
+    out: Annotated[Path, typer.Option(help="a .png, which keeps all else to the bit, or a .jpg")],
+    intensity: Annotated[float, typer.Option(help="from 0, unchanged, to 1, wholly the new colour")] = 0.8,
+    mask: Annotated[Optional[Path], typer.Option(help="where the hair is, white on black; instead of a model")] = None,
+    model: Annotated[Optional[str], typer.Option(help="an exported hair model; default hair")] = None,
+    size: Annotated[Optional[int], typer.Option(help="pixels of the model's input, a multiple of 32: finer")] = None,
+    skin: Annotated[Optional[Path], typer.Option(help="where skin is, white on black: it keeps its colour")] = None,
+) -> None:
+    """Give the hair in a picture another colour."""
+    from visage.serving.recolor import recolor_file
+
+    if mask is not None and (model is not None or size is not None):
+        raise VisageError("--mask takes the place of a model: leave out --model and --size, or --mask")
+    done = recolor_file(image, color, out, intensity=intensity, mask=mask, skin=skin, model=model or "hair", size=size)
+    print(f"{done.share:.1%} of the picture is now {done.color.name}: {done.path}", file=sys.stderr)
+    if not done.share:
+        print("no hair was found: the picture is as it was", file=sys.stderr)
 
 
 @data_app.command("fetch")
@@ -142,6 +172,23 @@ def data_fetch(
     from visage.io.fetch import fetch
 
     print(f"ready: {fetch(name, Path('data/raw') / name, data_dir)}")
+
+
+@models_app.callback()
+def models() -> None:
+    """Published model files."""
+
+
+@models_app.command("fetch")
+@guarded
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="hair_segmenter")],
+    source: Annotated[Optional[Path], typer.Option("--from", help="a local copy, checked alike")] = None,
+) -> None:
+    """Bring a published model file once, checked against its checksum, into data/raw/models/."""
+    from visage.io.fetch_models import fetch_model
+
+    print(f"ready: {fetch_model(name, source=source)}")
 
 
 @command

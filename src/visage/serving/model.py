@@ -5,6 +5,7 @@ threads do not spin: on shared cores a spinning thread takes the core that its s
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 MODELS = Path("artifacts/models")
 FILE = "model.onnx"
 QUIET = 3  # ONNX Runtime's severity: errors only
+# What the sides of a free input must be multiples of: the networks halve their maps five times.
+STRIDE = 32
+LARGEST = 4096
 
 
 class OnnxModel:
@@ -37,7 +41,25 @@ class OnnxModel:
         self.path = find_model(model)
         self._session = _open(self.path, threads or available_threads())
         self.card = _card(self._session, self.path)
-        self._input, self.output_shape = self._check_ends()
+        self._input, self._free, self.output_shape = self._check_ends()
+
+    def card_at(self, size: int | None) -> ModelCard:
+        """The card for inputs whose longer side has `size` pixels; None: as it was trained.
+
+        Raises:
+            VisageError: the model takes one size only, or `size` is no multiple of 32 from 32 to 4096.
+        """
+        made = self.card.preprocessing
+        if size is None:
+            return self.card
+        if size % STRIDE or not STRIDE <= size <= LARGEST:
+            raise VisageError(f"size={size}: it must be a multiple of {STRIDE} from {STRIDE} to {LARGEST}, such as 512")
+        if not self._free:
+            trained = f"{made.width}x{made.height}"
+            raise VisageError(f"{self.path}: takes pictures of {trained} pixels only: leave out the size")
+        longer = max(made.height, made.width)
+        height, width = (max(1, round(side * size / longer / STRIDE)) * STRIDE for side in (made.height, made.width))
+        return replace(self.card, preprocessing=replace(made, height=height, width=width))
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed float32 (N, C, H, W) -> logits, float32 (N, ...).
@@ -50,8 +72,9 @@ class OnnxModel:
         except Exception as error:  # ONNX Runtime's own exception types share no base class
             raise VisageError(f"{self.path}: cannot run a batch of {batch.shape} ({_line(error)})") from error
 
-    def _check_ends(self) -> tuple[str, tuple[int | str | None, ...]]:
-        """The input's name and the output's shape, where a free side is a name or None."""
+    def _check_ends(self) -> tuple[str, bool, tuple[int | str | None, ...]]:
+        """The input's name, whether its height and width are free, and the output's shape: a free side is a name or
+        None."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise VisageError(f"{self.path}: {len(inputs)} inputs and {len(outputs)} outputs, one of each is expected")
@@ -61,7 +84,8 @@ class OnnxModel:
         fits = len(shape) == 4 and all(a == b or not isinstance(a, int) for a, b in zip(shape[1:], sides, strict=True))
         if inputs[0].type != "tensor(float)" or not fits:
             raise VisageError(f"{self.path}: takes {inputs[0].type} {shape}, but its card says float32 Nx{sides}")
-        return inputs[0].name, tuple(outputs[0].shape)
+        free = not any(isinstance(side, int) for side in shape[2:])
+        return inputs[0].name, free, tuple(outputs[0].shape)
 
 
 def read_card(model: Path | str) -> ModelCard:

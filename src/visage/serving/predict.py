@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visage.errors import VisageError
-from visage.export.card import Preprocessing
+from visage.export.card import ModelCard, Preprocessing
 from visage.io.atomic import write_jsonl
 from visage.io.images import read_sized
 from visage.serving.inputs import find_pictures, unique_names
@@ -37,12 +37,20 @@ class Summary:
 
 
 def predict(
-    model: Path | str, images: Sequence[Path | str], out: Path, *, batch_size: int = 16, threads: int | None = None
+    model: Path | str,
+    images: Sequence[Path | str],
+    out: Path,
+    *,
+    batch_size: int = 16,
+    threads: int | None = None,
+    alpha: bool = False,
+    size: int | None = None,
 ) -> Summary:
     """Write out/predictions.jsonl, a row a picture in the order found, and what the model's task writes beside it.
 
     model: a folder, an .onnx file or a name (see `OnnxModel`). images: files and folders. A row has `image`,
-    `model_version` and the task's fields, or `error` for a picture that failed, which is also told on stderr.
+    `model_version` and the task's fields, or `error` for a picture that failed, which is also told on stderr. alpha:
+    soft masks too, <name>_alpha.png of 0 to 255. size: pixels of the network's input, see `OnnxModel.card_at`.
 
     Raises:
         VisageError: the model or a path cannot be used, or there are no pictures; nothing is written then.
@@ -53,7 +61,9 @@ def predict(
         raise VisageError(f"{out}: is a file: name a folder for the predictions")
     threads = threads or available_threads()
     opened = OnnxModel(model, threads)
-    task = task_of(opened)
+    task, card = task_of(opened), opened.card_at(size)
+    if alpha and not task.writes:
+        raise VisageError(f"{opened.path}: does {card.task}, which has no soft masks: leave out alpha")
     paths = find_pictures(images, out)
     inside = [path for path in paths if path.resolve().parent == out.resolve()] if task.writes else []
     if inside:
@@ -61,9 +71,9 @@ def predict(
     rows: list[Row] = []
     failed = 0
     with ThreadPoolExecutor(threads) as pool:
-        for loaded in _load_batches(paths, opened.card.preprocessing, batch_size, pool):
-            for outcome in _answer_batch(opened, task.answer, loaded, out):
-                row: Row = {"image": paths[len(rows)].as_posix(), "model_version": opened.card.model_version}
+        for loaded in _load_batches(paths, _names(paths, alpha), card.preprocessing, batch_size, pool):
+            for outcome in _answer_batch(opened, card, task.answer, loaded, out):
+                row: Row = {"image": paths[len(rows)].as_posix(), "model_version": card.model_version}
                 if isinstance(outcome, VisageError):
                     failed += 1
                     print(outcome, file=sys.stderr)
@@ -73,27 +83,42 @@ def predict(
     return Summary(done=len(rows) - failed, failed=failed)
 
 
+def _names(paths: Sequence[Path], alpha: bool) -> list[tuple[str, str]]:
+    """For each path the names of its mask and of its soft mask ("" for none), all of them different."""
+    if not alpha:
+        return [(name, "") for name in unique_names(paths)]
+    # Together, because a picture may itself be called ..._alpha.
+    both = [path.with_name(name) for path in paths for name in (path.name, f"{path.stem}_alpha{path.suffix}")]
+    names = unique_names(both)
+    return list(zip(names[::2], names[1::2], strict=True))
+
+
 def _load_batches(
-    paths: Sequence[Path], preprocessing: Preprocessing, batch_size: int, pool: ThreadPoolExecutor
+    paths: Sequence[Path],
+    names: Sequence[tuple[str, str]],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    pool: ThreadPoolExecutor,
 ) -> Iterator[list[Loaded]]:
     """Batches of a picture with its network input, or why it cannot be read, in the order of `paths`."""
 
-    def load(path: Path, name: str) -> Loaded:
+    def load(path: Path, named: tuple[str, str]) -> Loaded:
         try:
             image, size = read_sized(path, wanted)
         except VisageError as error:
             return error
-        return Picture(path, name, *size), preprocess(image, preprocessing)
+        return Picture(path, named[0], *size, named[1]), preprocess(image, preprocessing)
 
     # As in training. A letterbox depends on the exact aspect, which a reduced picture has only roughly.
     wanted = (preprocessing.height, preprocessing.width) if preprocessing.resize == "stretch" else None
-    names = unique_names(paths)
     for start in range(0, len(paths), batch_size):
         batch = slice(start, start + batch_size)
         yield list(pool.map(load, paths[batch], names[batch]))
 
 
-def _answer_batch(model: OnnxModel, answer: Answer, loaded: Sequence[Loaded], out: Path) -> Iterator[Row | VisageError]:
+def _answer_batch(
+    model: OnnxModel, card: ModelCard, answer: Answer, loaded: Sequence[Loaded], out: Path
+) -> Iterator[Row | VisageError]:
     """The task's fields for each picture, or why it has none, in order."""
     pixels = [item[1] for item in loaded if not isinstance(item, VisageError)]
     logits = iter(model.run(np.stack(pixels)) if pixels else ())
@@ -102,7 +127,7 @@ def _answer_batch(model: OnnxModel, answer: Answer, loaded: Sequence[Loaded], ou
             yield item
             continue
         try:
-            yield answer(_finite(next(logits), item[0].path), item[0], model.card, out)
+            yield answer(_finite(next(logits), item[0].path), item[0], card, out)
         except VisageError as error:
             yield error
 

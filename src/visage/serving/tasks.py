@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visage.errors import VisageError
-from visage.export.card import ModelCard
+from visage.export.card import ModelCard, Preprocessing
 from visage.io.atomic import write_bytes
 from visage.io.images import encode_png
 from visage.serving.model import OnnxModel
@@ -31,12 +31,14 @@ PUPIL = "pupil"
 
 @dataclass(frozen=True)
 class Picture:
-    """One input picture. path: as found. name: unique in a run, for files made from it. height, width: its own size."""
+    """One input picture. path: as found. name: unique in a run, for files made from it. height, width: its own size.
+    alpha: the name of its soft mask's file, "" for none."""
 
     path: Path
     name: str
     height: int
     width: int
+    alpha: str = ""
 
 
 Answer = Callable[[NDArray[np.float32], Picture, ModelCard, Path], dict[str, Any]]
@@ -100,20 +102,38 @@ def _map_shape(card: ModelCard) -> tuple[int | None, ...]:
 
 @task("segmentation", output_shape=_map_shape, writes=True)
 def segment(logits: NDArray[np.float32], picture: Picture, card: ModelCard, out: Path) -> dict[str, Any]:
-    """mask: the path of <name>.png in `out`, 0/255 of the picture's own size. area: its pixels.
+    """mask: the path of <name>.png in `out`, 0/255 of the picture's own size. area: its pixels. alpha, where asked for:
+    the path of the soft mask, 0 to 255.
 
     The card has two classes, background first. An eye has one pupil: a card that looks for one answers with the largest
     part alone, and adds the ellipse fitted to it (`_row`).
     """
-    left, top, width, height = placement(picture.height, picture.width, card.preprocessing)
-    margin = (logits[1] - logits[0])[top : top + height, left : left + width]
-    # The margin is resized and not the mask, whose edge would be as coarse as the network's pixels.
-    mask = (resize(margin, picture.width, picture.height) > 0).astype(np.uint8)
+    margin = margin_of(logits, picture.height, picture.width, card.preprocessing)
+    mask = (margin > 0).astype(np.uint8)
     if PUPIL in card.classes:
         mask = largest_component(mask)
     path = write_bytes(out / f"{picture.name}.png", encode_png(mask * np.uint8(255)))
     row: dict[str, Any] = {"mask": path.as_posix(), "area": int(np.count_nonzero(mask))}
+    if picture.alpha:
+        soft = np.rint(soft_of(margin) * 255).astype(np.uint8)
+        row["alpha"] = write_bytes(out / f"{picture.alpha}.png", encode_png(soft)).as_posix()
     return row | _row(fit_ellipse(mask)) if PUPIL in card.classes else row
+
+
+def margin_of(
+    logits: NDArray[np.float32], height: int, width: int, preprocessing: Preprocessing
+) -> NDArray[np.float32]:
+    """By how much the second class leads in each pixel of the height x width picture, from logits (2, H, W)."""
+    left, top, box_width, box_height = placement(height, width, preprocessing)
+    margin = (logits[1] - logits[0])[top : top + box_height, left : left + box_width]
+    # The margin is resized and not the mask, whose edge would be as coarse as the network's pixels.
+    return resize(margin, width, height)
+
+
+def soft_of(margin: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The second class's probability, softmax of two logits: above 0.5 where the margin is above 0."""
+    small = np.exp(-np.abs(margin))  # of a large positive number it would overflow
+    return np.where(margin > 0, np.float32(1), small) / (1 + small)
 
 
 @task("ellipse", output_shape=lambda _: (4,))
