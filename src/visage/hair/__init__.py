@@ -1,0 +1,1 @@
+"""Hair: segmentation of hair three ways, their comparison, and their export."""

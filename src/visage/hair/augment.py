@@ -1,0 +1,82 @@
+"""Training augmentation of hair pictures: one affine motion of picture and alpha, then colours and spoiling.
+
+What moves into the picture from outside is the grey that letterboxing pads with: a reflected border would show hair
+that no label has. A pasted patch brings its own alpha along for the same reason.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visage.features.encoders import IMAGENET_MEAN
+from visage.hair.config import HairAugment
+from visage.vision.augment import LUMA, Augmentation, random_affine, random_colour
+
+Pixels = NDArray[np.uint8]
+GREY = tuple(round(255 * value) for value in IMAGENET_MEAN)
+# Side of the picture that strengths of blur are given for.
+USUAL_SIZE = 256
+PATCH = (0.1, 0.4)
+BLUR, NOISE, QUALITY = (0.4, 2.0), (2.0, 12.0), (25, 90)
+
+
+def move(image: Pixels, alpha: Pixels, settings: HairAugment, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """Picture (H x W x 3) and alpha (H x W), turned, scaled, shifted and perhaps mirrored by the same matrix."""
+    height, width = alpha.shape
+    motion = Augmentation(settings.flip, settings.rotation, scale=settings.scale, shift=settings.shift)
+    matrix = random_affine(width, height, motion, rng)
+    return _warp(image, matrix, GREY), _warp(alpha, matrix, (0,))
+
+
+def paste(
+    image: Pixels, alpha: Pixels, other: Pixels, other_alpha: Pixels, rng: np.random.Generator
+) -> tuple[Pixels, Pixels]:
+    """Cover a random rectangle of picture and alpha by the same place of another picture (CutMix, Yun et al. 2019)."""
+    sides = np.array(alpha.shape)
+    extent = np.maximum(1, (sides * rng.uniform(*PATCH, 2)).astype(int))
+    top, left = (rng.random(2) * (sides - extent + 1)).astype(int)
+    place = slice(top, top + extent[0]), slice(left, left + extent[1])
+    image, alpha = image.copy(), alpha.copy()
+    image[place], alpha[place] = other[place], other_alpha[place]
+    return image, alpha
+
+
+def spoil(image: Pixels, settings: HairAugment, rng: np.random.Generator) -> Pixels:
+    """Other colours, blur, noise and JPEG's traces on a copy of `image` (H x W x 3 uint8 RGB); nothing moves."""
+    image = np.asarray(cv2.transform(image, _colours(image, settings, rng)), np.uint8)
+    if rng.random() < settings.blur:
+        sigma = rng.uniform(*BLUR) * image.shape[0] / USUAL_SIZE
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+    if rng.random() < settings.noise:
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(*NOISE))
+        image = np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
+    if rng.random() < settings.jpeg:
+        # Red and blue change places on the way in and again on the way out.
+        _, packed = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*QUALITY))))
+        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return image
+
+
+def turn_hue(angle: float) -> NDArray[np.float64]:
+    """The 3 x 3 matrix that turns RGB colours by `angle` (radians) about the axis of greys, which it leaves alone."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    across = np.full((3, 3), (1 - cosine) / 3)
+    aside = sine / math.sqrt(3) * np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    return cosine * np.eye(3) + across + aside
+
+
+def _colours(image: Pixels, settings: HairAugment, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A 3 x 4 matrix for `cv2.transform`: brightness, contrast and saturation, hue, and perhaps grey."""
+    strengths = Augmentation(brightness=settings.brightness, contrast=settings.contrast, saturation=settings.saturation)
+    matrix = turn_hue(math.pi * rng.uniform(-settings.hue, settings.hue)) @ random_colour(image, strengths, rng)
+    return np.tile(LUMA, (3, 1)) @ matrix if rng.random() < settings.grey else matrix
+
+
+def _warp(array: Pixels, matrix: NDArray[np.float64], border: tuple[int, ...]) -> Pixels:
+    size = array.shape[1], array.shape[0]
+    moved = cv2.warpAffine(
+        array, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+    )
+    return np.asarray(moved, np.uint8)
