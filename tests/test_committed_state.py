@@ -22,6 +22,11 @@ STAGES = dag()
 
 
 def md5(path: Path) -> str:
+    """DVC's hash of a file, or of a folder: that of the list of its files."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), md5(file)) for file in path.rglob("*") if file.is_file())
+        listing = json.dumps([{"md5": digest, "relpath": name} for name, digest in files], sort_keys=True)
+        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 

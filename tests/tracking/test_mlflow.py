@@ -58,6 +58,23 @@ def test_parameters_metrics_artefacts_and_tags_arrive(project, server, monkeypat
     assert capfd.readouterr().out == ""
 
 
+def test_every_checkpoint_of_an_eye_network_arrives(project, server, monkeypatch):
+    from eyes.toy import prepared, pupil_settings, run_pupil
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "eyes")
+    prepared(project / "data")
+    run_pupil(project, pupil_settings(epochs=2))
+    client, run = _only_run(server.uri, "eyes")
+    written = {path.name for path in (project / "out").glob("*.pt")}
+    assert len(written) >= 3
+    assert written <= {item.path for item in client.list_artifacts(run.info.run_id)}
+    tags = {"model_type": "TinyEfficientViT-Micro", "architecture": "TinyEfficientViTSeg"}
+    assert tags.items() <= run.data.tags.items()
+    for name in ("train_loss", "valid_loss", "train_iou", "valid_iou", "valid_ce_loss", "valid_dice_loss"):
+        assert len(client.get_metric_history(run.info.run_id, name)) == 2
+
+
 def test_the_experiment_is_the_one_in_the_environment(server, monkeypatch):
     experiment_id = _client(server.uri).create_experiment("chosen")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
@@ -134,20 +151,3 @@ def _arrived(uri):
     experiment = client.get_experiment_by_name("cut-short")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
     return bool(runs) and "loss" in runs[0].data.metrics
-
-
-def test_every_checkpoint_of_an_eye_network_arrives(project, server, monkeypatch):
-    from eyes.toy import prepared, pupil_settings, run_pupil
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "eyes")
-    prepared(project / "data")
-    run_pupil(project, pupil_settings(epochs=2))
-    client, run = _only_run(server.uri, "eyes")
-    written = {path.name for path in (project / "out").glob("*.pt")}
-    assert len(written) >= 3
-    assert written <= {item.path for item in client.list_artifacts(run.info.run_id)}
-    tags = {"model_type": "TinyEfficientViT-Micro", "architecture": "TinyEfficientViTSeg"}
-    assert tags.items() <= run.data.tags.items()
-    for name in ("train_loss", "valid_loss", "train_iou", "valid_iou", "valid_ce_loss", "valid_dice_loss"):
-        assert len(client.get_metric_history(run.info.run_id, name)) == 2

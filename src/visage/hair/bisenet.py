@@ -1,8 +1,9 @@
 """BiSeNet (Yu et al., ECCV 2018) for hair: a shallow path that keeps edges, a deep one that knows what hair is.
 
-Two things differ from the paper, both for the processor: the spatial path ends at a quarter of the input's side, not an
-eighth, with 32 channels, not 128, because an edge of hair is finer than eight pixels; and the context is refined at
-three scales down to stride 8 at `WIDTH` channels. The paper's two auxiliary heads are there in training.
+Three things differ from the paper, all for the processor: the spatial path ends at a quarter of the input's side, not an
+eighth, with 32 channels, not 128, because an edge of hair is finer than eight pixels; the context sees the picture at
+half its size, a quarter of the work and, for 256 pixels, the size that the pretrained encoder knows; and it is refined
+at three scales at `WIDTH` channels. The paper's two auxiliary heads are there in training.
 """
 
 import math
@@ -71,7 +72,7 @@ class BiSeNet(nn.Module):
         self.context = context
         _, *deeper = context.channels
         self.spatial = nn.Sequential(ConvNorm(3, SPATIAL[0], 3, 2), ConvNorm(SPATIAL[0], SPATIAL[1], 3, 2))
-        # At strides 8, 16 and 32.
+        # At strides 16, 32 and 64 of the picture.
         self.refine = nn.ModuleList(nn.Sequential(ConvNorm(ins, WIDTH, 1), Gate(WIDTH)) for ins in deeper)
         # Of the whole picture, one value a channel: without a batch norm for the reason that `Gate` has none.
         self.whole = nn.Sequential(nn.Conv2d(deeper[-1], WIDTH, 1), nn.ReLU(inplace=True))
@@ -82,17 +83,18 @@ class BiSeNet(nn.Module):
         self.coarse = nn.ModuleList(Answer(WIDTH) for _ in range(2))
 
     def forward(self, images: Tensor) -> Tensor | SegmenterOutput:
-        quarter, eighth, sixteenth, last = self.context(images)
+        first, second, third, last = self.context(functional.avg_pool2d(images, 2))
         deep = self.refine[2](last) + self.whole(last.mean((2, 3), keepdim=True))
-        middle = self.smooth[0](self.refine[1](sixteenth) + enlarge(deep, 2))
-        fine = self.smooth[1](self.refine[0](eighth) + enlarge(middle, 2))
-        fused = self.fuse(torch.cat((self.spatial(images), quarter, enlarge(fine, 2)), 1))
-        logits = enlarge(self.head(fused + self.choose(fused)), 4)
+        middle = self.smooth[0](self.refine[1](third) + like(deep, third))
+        fine = self.smooth[1](self.refine[0](second) + like(middle, second))
+        edges = self.spatial(images)
+        fused = self.fuse(torch.cat((edges, like(first, edges), like(fine, edges)), 1))
+        logits = like(self.head(fused + self.choose(fused)), images)
         if not self.training:
             return logits
         return SegmenterOutput(logits, (self.coarse[0](middle), self.coarse[1](fine)))
 
 
-def enlarge(value: Tensor, times: int) -> Tensor:
-    """`value` at so many times its size, bilinearly."""
-    return functional.interpolate(value, scale_factor=float(times), mode="bilinear")
+def like(value: Tensor, other: Tensor) -> Tensor:
+    """`value` at the size of `other`, bilinearly."""
+    return functional.interpolate(value, size=other.shape[2:], mode="bilinear")

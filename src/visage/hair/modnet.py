@@ -8,7 +8,7 @@ the full one: strands are no wider there, and it is a quarter of the work.
 import torch
 from torch import Tensor, nn
 
-from visage.hair.bisenet import Answer, ConvNorm, Gate, SegmenterOutput, enlarge
+from visage.hair.bisenet import Answer, ConvNorm, Gate, SegmenterOutput, like
 from visage.hair.context import Context
 
 WIDTH = 48
@@ -38,11 +38,11 @@ class MODNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | SegmenterOutput:
         quarter, eighth, sixteenth, last = self.context(images)
-        semantic = self.semantic(self.sixteenth(sixteenth) + enlarge(self.whole(last), 2))
+        semantic = self.semantic(self.sixteenth(sixteenth) + like(self.whole(last), sixteenth))
         fine = self.first(images)
-        middle = self.eighth(torch.cat((eighth, enlarge(semantic, 2)), 1))
-        detail = self.detail(torch.cat((self.down(fine), quarter, enlarge(middle, 2)), 1))
-        logits = enlarge(self.fuse(torch.cat((fine, enlarge(detail, 2)), 1)), 2)
+        middle = self.eighth(torch.cat((eighth, like(semantic, eighth)), 1))
+        detail = self.detail(torch.cat((self.down(fine), quarter, like(middle, quarter)), 1))
+        logits = like(self.fuse(torch.cat((fine, like(detail, fine)), 1)), images)
         if not self.training:
             return logits
         return SegmenterOutput(logits, (self.coarse(semantic),), self.edge(detail))
