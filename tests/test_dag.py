@@ -54,7 +54,7 @@ def test_no_output_is_shared_or_inside_another() -> None:
 def test_outputs_lie_in_the_stages_own_folders(name: str) -> None:
     stage, name = STAGES[name], name.replace("@", "_")
     assert names(stage.get("metrics", [])) in ([], [f"metrics/{name}.json"])
-    assert all(plot.startswith(f"plots/{name}/") for plot in names(stage.get("plots", [])))
+    assert all(f"{plot}/".startswith(f"plots/{name}/") for plot in names(stage.get("plots", [])))
     for output in names(stage.get("outs", [])):
         assert output.startswith(("data/", "artifacts/models/")) or output.endswith(f"/{name}")
         assert "*" not in output

@@ -21,6 +21,7 @@ from visage.errors import ConfigError, Unfinished, VisageError
 from visage.eyes.config import Ellipse, Eyes, Pupil
 from visage.faces.config import Faces, Finetune, Heads
 from visage.features.config import Features, Pretrain
+from visage.hair.config import Hair, Patches, PatchHead, Segmenter, ZeroShot
 from visage.runtime import Runtime, tune
 
 
@@ -39,6 +40,11 @@ class Config:
     eyes: Eyes = field(default_factory=Eyes)
     pupil: Pupil = field(default_factory=Pupil)
     ellipse: Ellipse = field(default_factory=Ellipse)
+    hair: Hair = field(default_factory=Hair)
+    zero_shot: ZeroShot = field(default_factory=ZeroShot)
+    segmenter: Segmenter = field(default_factory=Segmenter)
+    patches: Patches = field(default_factory=Patches)
+    patch_head: PatchHead = field(default_factory=PatchHead)
 
     def check(self) -> None:
         """Refuse values out of range in any section: an hour before the stage that reads them, if need be.
@@ -47,7 +53,9 @@ class Config:
             ConfigError: names the first such key.
         """
         faces = (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune)
-        for section in (*faces, self.eyes, self.pupil, self.ellipse):
+        eyes = (self.eyes, self.pupil, self.ellipse)
+        hair = (self.hair, self.zero_shot, self.segmenter, self.patches, self.patch_head)
+        for section in (*faces, *eyes, *hair):
             section.check()
         if self.features.size > self.faces.prepare.size:
             raise ConfigError(

@@ -73,6 +73,15 @@ class Hair:
     synthesize: SynthesizeHair = field(default_factory=SynthesizeHair)
     prepare: PrepareHair = field(default_factory=PrepareHair)
 
+    def check(self) -> None:
+        """Refuse what no run could honour.
+
+        Raises:
+            ConfigError: names the first such key.
+        """
+        self.synthesize.check()
+        self.prepare.check()
+
 
 @dataclass
 class ZeroShot:
