@@ -1,4 +1,4 @@
-"""What the surface term does: the same segmenter trained with it as published, with clipped distances, and without.
+"""What the surface term does: the same segmenter trained with it as published, and with clipped distances.
 
     PYTHONPATH=src python benchmarks/surface_loss.py [--epochs 4] [--seeds 7 8] [--variant micro]
 
@@ -16,7 +16,6 @@ import torch
 from torch.utils.data import default_collate
 
 from visage.config import load_config
-from visage.eyes.config import Pupil
 from visage.eyes.losses import alpha_at, pupil_score, surface
 from visage.eyes.pupil_task import PupilTask
 from visage.eyes.train import loop_settings
@@ -24,40 +23,22 @@ from visage.eyes.train_pupil import pupil_training
 from visage.runtime import tune
 
 DATA = Path("data/processed/eyes")
-# name: (kind of distances, least weight of the Dice term, weight of the surface term)
+# name: (kind of distances, least weight of the Dice term)
 SETTINGS = {
-    "none, Dice throughout": ("normalised", 1.0, 0.0),
-    "normalised, Dice throughout": ("normalised", 1.0, 1.0),
-    "clipped, Dice throughout": ("clipped", 1.0, 1.0),
-    "normalised, Dice fades": ("normalised", 0.0, 1.0),
-    "clipped, Dice fades": ("clipped", 0.0, 1.0),
+    "normalised, Dice fades": ("normalised", 0.0),
+    "clipped, Dice fades": ("clipped", 0.0),
+    "normalised, Dice throughout": ("normalised", 1.0),
+    "clipped, Dice throughout": ("clipped", 1.0),
 }
 
 
-class Weighted(PupilTask):
-    """The task with the surface term at `weight` of its size."""
-
-    def __init__(self, settings: Pupil, data: Path, seed: int, weight: float) -> None:
-        super().__init__(settings, data, seed)
-        self.weight = weight
-
-    def loss(self, model, batch, train):  # type: ignore[no-untyped-def]
-        loss, sums = super().loss(model, batch, train)
-        if self.weight != 1:
-            images, _, _, distance = batch
-            score = torch.sigmoid(pupil_score(model(images)))
-            edge = surface(score, distance, self.settings.surface, self.settings.surface_clip).mean()
-            loss = loss - (1 - self.weight) * (1 - alpha_at(self.epoch, self.settings)) * edge
-        return loss, sums
-
-
-def gradient_share(task: Weighted) -> float:
-    """The norm of the surface term's gradient over that of the rest of the loss, on the first batch, in percent."""
+def gradient_share(task: PupilTask) -> float:
+    """The norm of the surface term's gradient over that of the whole loss, on eight frames, in percent."""
     parameters = [p for p in task.model.parameters() if p.requires_grad]
     batch = default_collate([task.train_samples[(0, index)] for index in range(8)])
     score = torch.sigmoid(pupil_score(task.model(batch[0])))
     edge = surface(score, batch[3], task.settings.surface, task.settings.surface_clip).mean()
-    share = task.weight * (1 - alpha_at(task.epoch, task.settings))
+    share = 1 - alpha_at(task.epoch, task.settings)
 
     def norm(value: torch.Tensor) -> float:
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
@@ -65,7 +46,7 @@ def gradient_share(task: Weighted) -> float:
 
     whole, _ = task.loss(task.model, batch, True)
     term = share * norm(edge)
-    return 100 * term / max(norm(whole - share * edge.detach()), 1e-12)
+    return 100 * term / max(norm(whole), 1e-12)
 
 
 def main() -> None:
@@ -83,11 +64,11 @@ def main() -> None:
     heads = ("seed", "pupil IoU", "per picture", "term moved by", "gradient %")
     print(f"{'surface term':30} " + " ".join(f"{head:>{len(head)}}" for head in heads))
     for seed in arguments.seeds:
-        for name, (kind, floor, weight) in SETTINGS.items():
+        for name, (kind, floor) in SETTINGS.items():
             settings = replace(
                 config.pupil, variant=arguments.variant, epochs=arguments.epochs, surface=kind, dice_floor=floor
             )
-            task = Weighted(settings, DATA, seed, weight)
+            task = PupilTask(settings, DATA, seed)
             with tempfile.TemporaryDirectory() as state:
                 loop = Loop(
                     task, loop_settings(pupil_training(settings, DATA, seed), seed), config.runtime, Path(state),

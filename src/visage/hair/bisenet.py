@@ -1,9 +1,9 @@
 """BiSeNet (Yu et al., ECCV 2018) for hair: a shallow path that keeps edges, a deep one that knows what hair is.
 
-Three things differ from the paper, all for the processor: the spatial path ends at a quarter of the input's side, not an
-eighth, with 32 channels, not 128, because an edge of hair is finer than eight pixels; the context sees the picture at
-half its size, a quarter of the work and, for 256 pixels, the size that the pretrained encoder knows; and it is refined
-at three scales at `WIDTH` channels. The paper's two auxiliary heads are there in training.
+Three things differ from the paper, all for the processor: the spatial path ends at a quarter of the input's side, not
+an eighth, with 32 channels, not 128, because an edge of hair is finer than eight pixels; the context sees the picture
+at half its size, a quarter of the work and, for 256 pixels, the size that the pretrained encoder knows; and it is
+refined at three scales at `WIDTH` channels. The paper's two auxiliary heads are there in training.
 """
 
 import math
