@@ -6,9 +6,8 @@ pictures and knows no such step, so training must not have it either.
 
 import json
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from visage.io.eye_folders import read_pairs, read_sequences
 from visage.io.eye_frames import HEIGHT, WIDTH, EyeFrame, Rejected
 from visage.io.eye_parquet import read_parquet
 from visage.io.growing import GrowingArray
+from visage.io.intake import check_splits, check_usable, in_order
 from visage.io.splits import SPLITS, split_groups
 from visage.runtime import check_choice, worker_count
 from visage.vision.sheet import contact_sheet, write_sheet
@@ -83,10 +83,11 @@ def prepare(
         (out / name).unlink(missing_ok=True)
     frames, bad, arrays = _write_arrays(data, settings, out)
     write_jsonl(out / QUARANTINE, ({"sample_id": entry.sample_id, "reason": entry.reason} for entry in bad))
-    _check_usable(len(frames), bad, settings, out)
+    limit = settings.max_bad_fraction
+    check_usable(len(frames), bad, [], limit, "eyes.prepare", "frame", out / QUARANTINE)
     splits = split_groups([("eye", frame["source"]) for frame in frames], fractions, seed)
     rows = [frame | {"row": row, "split": splits[frame["source"]]} for row, frame in enumerate(frames)]
-    _check_splits(rows, fractions, data)
+    check_splits(rows, fractions, "eyes.prepare", data.root, SOURCES[data.format])
     result = _summary(rows, bad, settings)
     index = [{column: row[column] for column in INDEX_COLUMNS} for row in rows]
     content = sha256_bytes(json.dumps([arrays, index]).encode())
@@ -132,7 +133,7 @@ def _write_arrays(
         weights = array(WEIGHTS, (height, width), np.uint8)
         distance = array(DISTANCE, (height // 2, width // 2), np.float16)
         ellipses = array(ELLIPSES, (4,), np.float32)
-        for result in _in_order(work, _read(data, settings), worker_count()):
+        for result in in_order(work, _read(data, settings), worker_count()):
             if isinstance(result, Rejected):
                 bad.append(result)
                 continue
@@ -159,43 +160,6 @@ def _write_arrays(
 
 def _convert(frame: EyeFrame | Rejected, *, height: int, width: int, ellipse: str) -> Converted | Rejected:
     return frame if isinstance(frame, Rejected) else convert(frame, height, width, ellipse)
-
-
-def _in_order(
-    work: Callable[[EyeFrame | Rejected], Converted | Rejected], frames: Iterable[EyeFrame | Rejected], threads: int
-) -> Iterator[Converted | Rejected]:
-    """What `work` makes of `frames`, in order, over threads (OpenCV frees the GIL), two frames to each at most."""
-    pending: deque[Future[Converted | Rejected]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for frame in frames:
-            pending.append(pool.submit(work, frame))
-            if len(pending) >= 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _check_usable(good: int, bad: Sequence[Rejected], settings: PrepareEyes, out: Path) -> None:
-    fraction = len(bad) / max(1, good + len(bad))
-    first = "; ".join(f"{entry.sample_id}: {entry.reason.split(': ')[0]}" for entry in bad[:3])
-    where = f"first: {first}; all are in {out / QUARANTINE}"
-    if fraction > settings.max_bad_fraction:
-        raise DataError(
-            f"{len(bad)} of {good + len(bad)} frames are bad ({fraction:.1%}, {where}): repair or remove them, or "
-            f"raise eyes.prepare.max_bad_fraction ({settings.max_bad_fraction})"
-        )
-    if not good:
-        raise DataError(f"no usable frame ({where}): repair them")
-
-
-def _check_splits(rows: Sequence[Mapping[str, Any]], fractions: Mapping[str, float], data: EyesData) -> None:
-    sources = len({row["source"] for row in rows})
-    for split, fraction in fractions.items():
-        if fraction > 0 and not any(row["split"] == split for row in rows):
-            raise DataError(
-                f"{data.root}: nothing is left for {split}: {sources} sources are too few (a source is "
-                f"{SOURCES[data.format]}): add some, or set eyes.prepare.{split} to 0"
-            )
 
 
 def _summary(rows: Sequence[Mapping[str, Any]], bad: Sequence[Rejected], settings: PrepareEyes) -> dict[str, Any]:

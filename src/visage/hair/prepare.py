@@ -6,9 +6,8 @@ its strands. What is binary is decided where it is used.
 
 import hashlib
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from visage.io.atomic import write_csv, write_json, write_jsonl
 from visage.io.growing import GrowingArray
 from visage.io.hair_folders import read_celebamask, read_figaro, read_folder_pairs, read_lfw_parts
 from visage.io.hair_frames import UNPAIRED, Load, Rejected
+from visage.io.intake import check_splits, check_usable, in_order
 from visage.io.khairstyle import read_khairstyle
 from visage.io.splits import SPLITS, split_groups
 from visage.runtime import check_choice, worker_count
@@ -86,10 +86,13 @@ def prepare(
         (out / name).unlink(missing_ok=True)
     pictures, bad, digest = _write_arrays(READERS[data.format](root), settings.size, out)
     write_jsonl(out / QUARANTINE, ({"sample_id": entry.sample_id, "reason": entry.reason} for entry in bad))
-    _check_usable(len(pictures), bad, settings, out)
+    # Halves of pairs are no bad pictures: a data set in many archives is seldom there as a whole.
+    faulty = [entry for entry in bad if not entry.reason.startswith(UNPAIRED)]
+    limit = settings.max_bad_fraction
+    check_usable(len(pictures), faulty, bad, limit, "hair.prepare", "picture", out / QUARANTINE)
     splits = split_groups([("hair", picture["source"]) for picture in pictures], fractions, seed)
     rows = [picture | {"row": row, "split": splits[picture["source"]]} for row, picture in enumerate(pictures)]
-    _check_splits(rows, fractions, data)
+    check_splits(rows, fractions, "hair.prepare", data.root, SOURCES[data.format])
     result = _summary(rows, bad)
     write_json(out / META, {"name": data.name, "format": data.format, "source": SOURCES[data.format],
                             "size": settings.size, "pictures": len(rows), "digest": digest})  # fmt: skip
@@ -117,7 +120,7 @@ def _write_arrays(loads: Iterable[Load], size: int, out: Path) -> tuple[list[dic
         GrowingArray(out / ALPHAS, (size, size), np.uint8) as alphas,
     ):
         work = partial(_convert, preprocessing=preprocessing)
-        for result in _in_order(work, loads, min(worker_count(), MAX_THREADS)):
+        for result in in_order(work, loads, min(worker_count(), MAX_THREADS)):
             if isinstance(result, Rejected):
                 bad.append(result)
                 continue
@@ -136,20 +139,6 @@ def _convert(load: Load, *, preprocessing: Preprocessing) -> Converted | Rejecte
     return frame if isinstance(frame, Rejected) else convert(frame, preprocessing)
 
 
-def _in_order(
-    work: Callable[[Load], Converted | Rejected], loads: Iterable[Load], threads: int
-) -> Iterator[Converted | Rejected]:
-    """What `work` makes of `loads`, in order, over threads (OpenCV frees the GIL), two pictures to each at most."""
-    pending: deque[Future[Converted | Rejected]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for load in loads:
-            pending.append(pool.submit(work, load))
-            if len(pending) >= 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
 def _facts(result: Converted, sample_id: str) -> dict[str, Any]:
     left, top, width, height = result.box
     facts = {
@@ -159,31 +148,6 @@ def _facts(result: Converted, sample_id: str) -> dict[str, Any]:
         "unknown": result.unknown,
     }  # fmt: skip
     return facts | {name: result.attributes.get(FIELDS[name], "") for name in ATTRIBUTES}
-
-
-def _check_usable(good: int, bad: Sequence[Rejected], settings: PrepareHair, out: Path) -> None:
-    """Halves of pairs are no bad pictures: a data set in many archives is seldom there as a whole."""
-    faulty = [entry for entry in bad if not entry.reason.startswith(UNPAIRED)]
-    fraction = len(faulty) / max(1, good + len(faulty))
-    first = "; ".join(f"{entry.sample_id}: {entry.reason.split(': ')[0]}" for entry in (faulty or bad)[:3])
-    where = f"first: {first}; all are in {out / QUARANTINE}"
-    if fraction > settings.max_bad_fraction:
-        raise DataError(
-            f"{len(faulty)} of {good + len(faulty)} pictures are bad ({fraction:.1%}, {where}): repair or remove them, "
-            f"or raise hair.prepare.max_bad_fraction ({settings.max_bad_fraction})"
-        )
-    if not good:
-        raise DataError(f"no usable picture ({where}): repair them")
-
-
-def _check_splits(rows: Sequence[Mapping[str, Any]], fractions: Mapping[str, float], data: HairData) -> None:
-    sources = len({row["source"] for row in rows})
-    for split, fraction in fractions.items():
-        if fraction > 0 and not any(row["split"] == split for row in rows):
-            raise DataError(
-                f"{data.root}: nothing is left for {split}: {sources} sources are too few (a source is "
-                f"{SOURCES[data.format]}): add some, or set hair.prepare.{split} to 0"
-            )
 
 
 def _summary(rows: Sequence[Mapping[str, Any]], bad: Sequence[Rejected]) -> dict[str, Any]:
