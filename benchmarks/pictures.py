@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from visage.export.card import Preprocessing
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from visage.io.images import decode, encode_png
 from visage.vision.augment import Augmentation, augment
 from visage.vision.normalise import preprocess

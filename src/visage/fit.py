@@ -55,7 +55,7 @@ def _finetune(config: Config) -> "Budget":
 
 def _pretrain(config: Config) -> "Budget":
     from visage.features.drawn import draw_people
-    from visage.features.pretrain import PretrainTask
+    from visage.features.pretrain_task import PretrainTask
     from visage.training.memory import measure
 
     few = replace(config.pretrain, people=1, sessions=3, pictures=1)

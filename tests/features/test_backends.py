@@ -14,11 +14,10 @@ from safetensors.torch import save_file
 
 from features.random_networks import pictures, randomise
 from visage.errors import ConfigError, DataError
-from visage.export.card import Preprocessing
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from visage.features.backends import BACKENDS, check_backend, open_backend, prepare_backend
 from visage.features.config import BACKENDS as BACKEND_NAMES
 from visage.features.config import Features
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
 from visage.features.timm_encoders import build_encoder, load_encoder
 from visage.vision.normalise import preprocess
 

@@ -17,7 +17,7 @@ from visage.errors import DataError, Unfinished
 from visage.features.config import Features
 from visage.features.extract import extract, statistics
 from visage.features.extraction import CODE, VECTORS
-from visage.features.pretrain import preprocessing
+from visage.features.pretrain_task import preprocessing
 from visage.features.table import FeatureTable, load_table
 from visage.features.timm_encoders import load_encoder
 from visage.io.atomic import read_jsonl, sha256_file, write_jsonl

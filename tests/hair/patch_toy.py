@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from features.random_networks import randomise
-from visage.export.card import Preprocessing
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from visage.features import encoders
 from visage.hair.config import Patches, PatchHead
 from visage.hair.extract_patches import extract_patches
@@ -24,7 +24,7 @@ from visage.runtime import Runtime
 from visage.vision.normalise import fit, placement
 
 SIZE = 64  # of the prepared pictures
-CARD = Preprocessing(SIZE, SIZE, encoders.IMAGENET_MEAN, encoders.IMAGENET_STD, "letterbox")
+CARD = Preprocessing(SIZE, SIZE, IMAGENET_MEAN, IMAGENET_STD, "letterbox")
 SHAPES = ((128, 96), (96, 128), (64, 64), (50, 150))
 COUNTS = {"train": 12, "val": 4, "test": 4}
 PATCHES = Patches(size=64, overlap=16, batch_size=4, patches_per_job=16)

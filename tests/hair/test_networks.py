@@ -11,9 +11,10 @@ from torch import nn
 from hair.segmenter_toy import encoder
 from visage.errors import ConfigError, MissingWeightsError
 from visage.features import encoders
-from visage.hair.bisenet import PRIOR, SegmenterOutput
+from visage.features.pyramid import PRIOR
+from visage.hair.bisenet import SegmenterOutput
 from visage.hair.config import ARCHITECTURES
-from visage.hair.context import CUTS, STRIDES, build_context, load_encoder
+from visage.hair.context import build_context, load_encoder
 from visage.hair.networks import KINDS, build, context_name
 from visage.training.freeze import count_parameters, freeze
 
@@ -88,16 +89,19 @@ def test_sizes(networks: dict[str, nn.Module], arch: str, least: float, most: fl
     assert least < count_parameters(networks[arch])[0] < most
 
 
-@pytest.mark.parametrize("name", [*CUTS, "resnet18"])
+@pytest.mark.parametrize("name", [*encoders.ARCHITECTURES, "resnet18"])
 def test_contexts_have_the_strides_and_channels_they_say(name: str) -> None:
     context = build_context(name).eval()
     with torch.inference_mode():
         features = context(torch.randn(1, 3, 64, 96))
-    sizes = [(channels, 64 // stride, 96 // stride) for channels, stride in zip(context.channels, STRIDES, strict=True)]
+    sizes = [
+        (channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(context.channels, encoders.STRIDES, strict=True)
+    ]
     assert [tuple(value.shape[1:]) for value in features] == sizes
 
 
-@pytest.mark.parametrize("arch", CUTS)
+@pytest.mark.parametrize("arch", encoders.ARCHITECTURES)
 def test_the_context_computes_what_the_encoder_does(tmp_path: Path, arch: str) -> None:
     folder = encoder(tmp_path / "encoder", arch)
     context = build_context(context_name("bisenet_mobilenet", folder))
@@ -108,7 +112,7 @@ def test_the_context_computes_what_the_encoder_does(tmp_path: Path, arch: str) -
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         value = images
-        for block in list(whole.eval().get_submodule("features"))[: CUTS[arch][0][-1]]:
+        for block in list(whole.eval().get_submodule("features"))[: encoders.ARCHITECTURES[arch].ends[-1]]:
             value = block(value)
         torch.testing.assert_close(context.eval()(images)[-1], value)
 

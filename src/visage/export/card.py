@@ -14,6 +14,9 @@ from visage.errors import VisageError
 STAMP = "visage"
 CHANNELS = {"RGB": 3, "GRAY": 1}
 RESIZES = ("stretch", "letterbox")
+# Of RGB in [0, 1]: what torchvision's weights expect, and so every network on one of its encoders.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)

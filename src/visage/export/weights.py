@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from visage.errors import VisageError
 from visage.export.card import STAMP, ModelCard
+from visage.io.atomic import write_bytes
 
 VERSION_DIGITS = 12
 
@@ -42,6 +43,13 @@ def safetensors_bytes(state: Mapping[str, Tensor], card: ModelCard) -> bytes:
     from safetensors.torch import save
 
     return save(dict(state), metadata={STAMP: card.to_json()})
+
+
+def write_safetensors(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write `state` alone, sorted by name: the same bytes for the same weights."""
+    from safetensors.torch import save
+
+    write_bytes(path, save({name: state[name].contiguous() for name in sorted(state)}))
 
 
 def load_safetensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:

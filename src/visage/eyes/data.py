@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visage.errors import DataError
 from visage.export.card import Preprocessing
 from visage.eyes import augment
 from visage.eyes.config import EyeAugment
@@ -18,6 +17,8 @@ from visage.training.plan import Key
 from visage.vision.normalise import normalise
 
 Pixels = NDArray[np.uint8]
+# Of `visage.training.rows.training_rows`.
+FRAMES = ("frames", "eyes.prepare.train")
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,3 @@ class EllipseSamples(EyeSamples):
 def eye_preprocessing(height: int, width: int) -> Preprocessing:
     """How a frame becomes the network's input: grey, (x / 255 - 0.5) / 0.5."""
     return Preprocessing(height, width, (0.5,), (0.5,), colour="GRAY")
-
-
-def training_rows(eyes: EyeSet) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The training and the validation rows, the first standing in for an empty second.
-
-    Raises:
-        DataError: there is nothing to train on.
-    """
-    train, valid = eyes.split("train"), eyes.split("val")
-    if not len(train):
-        raise DataError("the prepared eyes have no training frames: give eyes.prepare.train a larger share")
-    if not len(valid):
-        print("warning: no validation frames, the best epoch is chosen on the training frames")
-    return train, valid if len(valid) else train

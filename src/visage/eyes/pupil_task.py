@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from visage.eyes import losses
 from visage.eyes.config import Pupil
-from visage.eyes.data import PupilSamples, training_rows
+from visage.eyes.data import FRAMES, PupilSamples
 from visage.eyes.networks import KINDS, at_size
-from visage.eyes.optimizer import adamw
 from visage.eyes.prepared import LARGEST_WEIGHT, load_set
+from visage.training.optimizer import adamw
+from visage.training.rows import training_rows
 
 
 class PupilTask:
@@ -26,7 +27,7 @@ class PupilTask:
         self.settings = settings
         self.eyes = load_set(data)
         self.model = at_size(KINDS[settings.variant].build(), self.eyes.height, self.eyes.width)
-        train, valid = training_rows(self.eyes)
+        train, valid = training_rows(self.eyes.split, *FRAMES)
         self.train_samples = PupilSamples(self.eyes, train, settings.augment, seed)
         self.valid_samples = PupilSamples(self.eyes, valid)
         self.epoch = 0

@@ -11,7 +11,6 @@ from pathlib import Path
 from visage.eyes.checkpoints import KEEP_EVERY, KEEP_IMPROVEMENTS, write_checkpoints
 from visage.eyes.config import Ellipse, Pupil
 from visage.eyes.networks import KINDS, history_file
-from visage.eyes.optimizer import WARMUP
 from visage.eyes.prepared import META, load_set
 from visage.io.atomic import sha256_file
 from visage.runtime import Runtime, torch_device
@@ -22,6 +21,9 @@ from visage.training.freeze import count_parameters
 from visage.training.measured import write_measured
 from visage.training.state import Progress
 from visage.training.task import Settings, TaskFactory
+
+# Share of the steps until the rate's peak: a run of a few hundred steps has none to lose.
+WARMUP = 0.1
 
 
 @dataclass(frozen=True)

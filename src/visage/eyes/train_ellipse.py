@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from visage.eyes.config import Ellipse
-from visage.eyes.data import EllipseSamples, training_rows
+from visage.eyes.data import FRAMES, EllipseSamples
 from visage.eyes.losses import ellipse_loss, vote_loss
 from visage.eyes.networks import FRAME, KINDS, at_size
-from visage.eyes.optimizer import adamw
 from visage.eyes.prepared import half_diagonal, load_set
 from visage.eyes.train import Training, train
 from visage.runtime import Runtime
 from visage.training.measured import DECIMALS
+from visage.training.optimizer import adamw
+from visage.training.rows import training_rows
 
 KIND = "ellipse"
 MEASURED = ("loss", "centre_px", "radius_px", "within_5px")
@@ -39,7 +40,7 @@ class EllipseTask:
         self.settings = settings
         self.eyes = load_set(data)
         self.model = at_size(KINDS[KIND].build(), self.eyes.height, self.eyes.width)
-        train, valid = training_rows(self.eyes)
+        train, valid = training_rows(self.eyes.split, *FRAMES)
         self.train_samples = EllipseSamples(self.eyes, train, settings.augment, seed)
         self.valid_samples = EllipseSamples(self.eyes, valid)
 
@@ -77,7 +78,7 @@ def train_ellipse(
 ) -> None:
     """Train the regression; arguments, results and errors are those of `visage.eyes.train.train`."""
     eyes = load_set(data)
-    guess = mean_error(*(eyes.ellipses[rows] for rows in training_rows(eyes)))
+    guess = mean_error(*(eyes.ellipses[rows] for rows in training_rows(eyes.split, *FRAMES)))
     print(f"the mean's centre error: {guess:.1f} px")
     training = Training(
         stage="train_ellipse",

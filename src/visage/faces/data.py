@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from visage.errors import DataError
-from visage.export.card import Preprocessing
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from visage.features.samples import PictureSamples
 from visage.io.atomic import read_jsonl
 from visage.io.images import read_image

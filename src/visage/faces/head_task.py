@@ -16,6 +16,7 @@ from visage.errors import DataError
 from visage.faces.config import HeadDesign, Heads
 from visage.faces.head_model import Head, read_features
 from visage.features.table import FeatureTable
+from visage.training.optimizer import adamw
 from visage.training.plan import Key
 
 
@@ -76,11 +77,8 @@ class HeadTask:
         self.share = torch.distributions.Beta(alpha, alpha) if settings.mixup else None
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW; biases do not decay."""
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        biases = [p for p in self.model.parameters() if p.ndim == 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.settings.lr, weight_decay=self.settings.weight_decay, fused=True)
+        """AdamW."""
+        return adamw(self.model, self.settings.lr, self.settings.weight_decay)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean cross-entropy, and how many were right."""

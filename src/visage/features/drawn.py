@@ -15,6 +15,7 @@ from visage.io.atomic import atomic_path, read_jsonl, write_jsonl
 from visage.synthetic.draw import Spec, draw_many
 
 FIRST_PERSON = 100_000
+ARRAYS = ("pictures.npy", "hair.npy")
 # The attributes an encoder learns to tell beside the person, with their values in the order of the logits.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "curl": ("straight", "wavy", "curly", "tightly curly"),
@@ -26,19 +27,21 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """pictures: N x S x S x 3 uint8 RGB. targets: N rows of person index and one index for each of `ATTRIBUTES`.
+    """pictures: N x S x S x 3 uint8 RGB. hair: N x S x S uint8, coverage by hair as 0..255. targets: N rows of person
+    index and one index for each of `ATTRIBUTES`.
 
     session: N, the session of each picture; the last one of each person is kept for validation.
     """
 
     pictures: np.ndarray
+    hair: np.ndarray
     targets: Sequence[Sequence[int]]
     session: Sequence[int]
 
 
 def draw_people(settings: Pretrain, seed: int, directory: Path) -> None:
-    """Draw the pictures into `directory` unless they are there already (pictures.npy, rows.jsonl)."""
-    if (directory / "rows.jsonl").is_file():
+    """Draw the pictures into `directory` unless they are there already (pictures.npy, hair.npy, rows.jsonl)."""
+    if all((directory / name).is_file() for name in (*ARRAYS, "rows.jsonl")):
         return
     specs = [
         Spec(seed, FIRST_PERSON + person, session, picture, settings.size)
@@ -47,18 +50,20 @@ def draw_people(settings: Pretrain, seed: int, directory: Path) -> None:
         for picture in range(settings.pictures)
     ]
     pictures = np.empty((len(specs), settings.size, settings.size, 3), np.uint8)
+    hair = np.empty(pictures.shape[:3], np.uint8)
     rows = []
     for index, (spec, portrait) in enumerate(zip(specs, draw_many(specs), strict=True)):
-        pictures[index] = portrait.image
+        pictures[index], hair[index] = portrait.image, portrait.hair_alpha
         attributes = [values.index(portrait.attributes[name]) for name, values in ATTRIBUTES.items()]
         rows.append({"targets": [spec.person - FIRST_PERSON, *attributes], "session": spec.session})
-    with atomic_path(directory / "pictures.npy") as tmp:
-        np.save(tmp, pictures)
+    for name, array in zip(ARRAYS, (pictures, hair), strict=True):
+        with atomic_path(directory / name) as tmp:
+            np.save(tmp, array)
     write_jsonl(directory / "rows.jsonl", rows)
 
 
 def load_people(directory: Path) -> Drawn:
-    """What `draw_people` drew, the pictures memory-mapped."""
+    """What `draw_people` drew, the arrays memory-mapped."""
     rows = read_jsonl(directory / "rows.jsonl")
-    pictures = np.load(directory / "pictures.npy", mmap_mode="r")
-    return Drawn(pictures, [row["targets"] for row in rows], [row["session"] for row in rows])
+    pictures, hair = (np.load(directory / name, mmap_mode="r") for name in ARRAYS)
+    return Drawn(pictures, hair, [row["targets"] for row in rows], [row["session"] for row in rows])

@@ -5,7 +5,7 @@ torchvision's classifier, not the 576 pooled channels before it: both are pretra
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,44 +16,51 @@ from torchvision import models
 from visage.errors import ConfigError, MissingWeightsError
 from visage.export.weights import load_safetensors
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 # torchvision's MobileNetV3 averages batch statistics over a hundred steps (0.01), more than a small finetuning has: its
 # validation mode is then still that of the initial weights (measured: chance accuracy after 3 epochs; 0.1 cures it).
 BATCH_NORM_MOMENTUM = 0.1
 WEIGHTS_FOLDER = Path("data/raw/weights")
+# Where dense heads take maps: pixels of the picture for one of the map, along either side.
+STRIDES = (4, 8, 16, 32)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`build(classes)` gives the network; `dim` is its feature width; `imagenet` torchvision's name of its weights."""
+    """`build(classes)` gives the network; `dim` is its feature width; `imagenet` torchvision's name of its weights.
+
+    ends: how many of its `features` blocks lead to each of `STRIDES`. channels: what they give there.
+    """
 
     build: Callable[[int], nn.Module]
     dim: int
     imagenet: str
+    ends: tuple[int, ...]
+    channels: tuple[int, ...]
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
 
 
-def register(dim: int, imagenet: str) -> Callable[[Callable[[int], nn.Module]], Callable[[int], nn.Module]]:
+def register(
+    dim: int, imagenet: str, ends: tuple[int, ...], channels: tuple[int, ...]
+) -> Callable[[Callable[[int], nn.Module]], Callable[[int], nn.Module]]:
     """Register the decorated builder under its own name."""
 
     def add(build: Callable[[int], nn.Module]) -> Callable[[int], nn.Module]:
         assert build.__name__ not in ARCHITECTURES, build.__name__
-        ARCHITECTURES[build.__name__] = Architecture(build, dim, imagenet)
+        ARCHITECTURES[build.__name__] = Architecture(build, dim, imagenet, ends, channels)
         return build
 
     return add
 
 
-@register(dim=1024, imagenet="MobileNet_V3_Small_Weights.IMAGENET1K_V1")
+@register(dim=1024, imagenet="MobileNet_V3_Small_Weights.IMAGENET1K_V1", ends=(2, 4, 9, 12), channels=(16, 24, 48, 96))
 def mobilenet_v3_small(classes: int) -> nn.Module:
     """MobileNetV3-Small (Howard et al. 2019), 1.5 M parameters without the last layer."""
     return models.mobilenet_v3_small(num_classes=classes)
 
 
-@register(dim=1280, imagenet="EfficientNet_B0_Weights.IMAGENET1K_V1")
+@register(dim=1280, imagenet="EfficientNet_B0_Weights.IMAGENET1K_V1", ends=(3, 4, 6, 8), channels=(24, 40, 112, 320))
 def efficientnet_b0(classes: int) -> nn.Module:
     """EfficientNet-B0 (Tan and Le 2019), 4.0 M parameters without the last layer."""
     return models.efficientnet_b0(num_classes=classes)
@@ -77,6 +84,16 @@ def build(name: str, classes: int) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = BATCH_NORM_MOMENTUM
     return model
+
+
+def maps_at(blocks: Iterable[nn.Module], ends: Sequence[int], images: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What `blocks` give one after the other: the maps after the first `ends` of them, and the last block's."""
+    found, value = [], images
+    for index, block in enumerate(blocks, start=1):
+        value = block(value)
+        if index in ends:
+            found.append(value)
+    return found, value
 
 
 def encoder_state(model: nn.Module) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from visage.errors import DataError
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD
 from visage.features.backends import GRAPH
 from visage.features.config import Features
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
 from visage.features.extraction import VECTORS, Extraction
 from visage.features.table import ENCODER, FEATURES, INDEX, INDEX_COLUMNS, QUARANTINE, STATISTICS, WEIGHTS
 from visage.io.atomic import atomic_path, read_jsonl, sha256_file, write_bytes, write_csv, write_json, write_jsonl

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from visage.errors import ConfigError
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD
 from visage.export.to_onnx import LARGEST_WEIGHTS, OPSET
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
 
 PICTURES, FEATURES = "pictures", "features"
 

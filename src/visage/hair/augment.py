@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visage.features.encoders import IMAGENET_MEAN
+from visage.export.card import IMAGENET_MEAN
 from visage.hair.config import HairAugment
 from visage.vision.augment import LUMA, Augmentation, random_affine, random_colour
 

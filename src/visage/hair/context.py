@@ -10,27 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision import models
 
 from visage.errors import ConfigError, MissingWeightsError
-from visage.export.weights import load_safetensors
+from visage.export.weights import load_safetensors, write_safetensors
 from visage.features import encoders
-from visage.io.atomic import write_bytes, write_json
+from visage.features.pyramid import PYRAMID, Pyramid
+from visage.io.atomic import write_json
 
-STRIDES = (4, 8, 16, 32)
-# Of torchvision's `features`: where each stride's last block ends, and how many channels it gives.
-CUTS: dict[str, tuple[Sequence[int], Sequence[int]]] = {
-    "mobilenet_v3_small": ((2, 4, 9, 12), (16, 24, 48, 96)),
-    "efficientnet_b0": ((3, 4, 6, 8), (24, 40, 112, 320)),
-}
 RESNET = "resnet18"
 RESNET_CHANNELS = (64, 128, 256, 512)
 
 
 class Context(nn.Module):
-    """(N, 3, H, W) normalised -> features at `STRIDES`, of `channels` channels; H and W multiples of 32."""
+    """(N, 3, H, W) normalised -> features at `encoders.STRIDES`, of `channels` channels; H and W multiples of 32."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -38,22 +32,17 @@ class Context(nn.Module):
 
 
 class EncoderContext(Context):
-    """The blocks of `arch`, one of `CUTS`, which the pipeline's pretrained encoder may be."""
+    """The blocks of `arch`, an architecture that the pipeline's pretrained encoder may have."""
 
     def __init__(self, arch: str) -> None:
-        cuts, channels = CUTS[arch]
-        super().__init__(channels)
-        self.ends = tuple(cuts)
+        architecture = encoders.get_architecture(arch)
+        super().__init__(architecture.channels)
+        self.ends = architecture.ends
         blocks = encoders.build(arch, 1).get_submodule("features")
-        self.features = nn.Sequential(*list(blocks.children())[: cuts[-1]])
+        self.features = nn.Sequential(*list(blocks.children())[: self.ends[-1]])
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        found, value = [], images
-        for index, block in enumerate(self.features, start=1):
-            value = block(value)
-            if index in self.ends:
-                found.append(value)
-        return found
+        return encoders.maps_at(self.features, self.ends, images)[0]
 
 
 class ResNetContext(Context):
@@ -75,7 +64,7 @@ class ResNetContext(Context):
 
 
 def build_context(name: str) -> Context:
-    """The context called `name`, `RESNET` or one of `CUTS`, with random weights."""
+    """The context called `name`, `RESNET` or an encoder's architecture, with random weights."""
     return ResNetContext() if name == RESNET else EncoderContext(name)
 
 
@@ -84,15 +73,16 @@ def encoder_arch(folder: Path) -> str:
 
     Raises:
         MissingWeightsError: there is none.
-        ConfigError: it is none of `CUTS`.
+        ConfigError: it is none of `encoders.ARCHITECTURES`.
     """
     if not (folder / "encoder.json").is_file():
         raise MissingWeightsError(
             f"{folder / 'encoder.json'} is not there: run pretrain_encoder first (dvc repro pretrain_encoder)"
         )
     arch = str(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["arch"])
-    if arch not in CUTS:
-        raise ConfigError(f"pretrain.arch={arch} cannot be a context for hair: choose one of {', '.join(CUTS)}")
+    if arch not in encoders.ARCHITECTURES:
+        known = ", ".join(sorted(encoders.ARCHITECTURES))
+        raise ConfigError(f"pretrain.arch={arch} cannot be a context for hair: choose one of {known}")
     return arch
 
 
@@ -105,14 +95,23 @@ def load_encoder(context: Context, folder: Path) -> None:
     _take(context, load_safetensors(folder / "encoder.safetensors")[0], str(folder / "encoder.safetensors"))
 
 
+def load_pyramid(pyramid: Pyramid, folder: Path) -> None:
+    """Take the weights of the pyramid over that was trained with the encoder in `folder`, if one was.
+
+    Raises:
+        VisageError: they are unreadable, or of another architecture.
+    """
+    if (folder / PYRAMID).is_file():
+        _take(pyramid, load_safetensors(folder / PYRAMID)[0], str(folder / PYRAMID))
+
+
 def write_encoder(context: EncoderContext, pretrained: Path, out: Path) -> None:
     """Write the encoder in folder `pretrained`, its blocks replaced by those of `context`, into folder `out`.
 
     What it has beyond the last stride stays as it was pretrained.
     """
     state, _ = load_safetensors(pretrained / "encoder.safetensors")
-    state |= {name: value.contiguous() for name, value in context.state_dict().items()}
-    write_bytes(out / "encoder.safetensors", save({name: state[name] for name in sorted(state)}))
+    write_safetensors(out / "encoder.safetensors", {**state, **context.state_dict()})
     write_json(out / "encoder.json", json.loads((pretrained / "encoder.json").read_text(encoding="utf-8")))
 
 
@@ -125,7 +124,7 @@ def load_file(context: Context, path: Path) -> None:
     _take(context, encoders.file_state(str(path), "segmenter.arch"), str(path))
 
 
-def _take(context: Context, given: dict[str, Tensor], source: str) -> None:
+def _take(context: nn.Module, given: dict[str, Tensor], source: str) -> None:
     """Load from `given` every tensor that `context` has; what comes after its last stride is passed over."""
     wanted = context.state_dict()
     # Counts training steps; older files lack it.

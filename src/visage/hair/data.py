@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visage.errors import DataError
-from visage.export.card import Preprocessing
-from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from visage.hair import augment
 from visage.hair.config import HairAugment
 from visage.hair.prepared import HairSet
 from visage.training.plan import Key
 from visage.vision.normalise import normalise
 
+# Of `visage.training.rows.training_rows`.
+PICTURES = ("pictures", "hair.prepare.train")
 # The side of the square around a pixel in which hair and background meet, as a share of the picture's: 9 pixels of 256.
 BAND = 9 / 256
 
@@ -76,17 +76,3 @@ def edge_band(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def hair_preprocessing(size: int) -> Preprocessing:
     """How a picture becomes the input of every hair network: its aspect kept, ImageNet's mean and deviation."""
     return Preprocessing(size, size, IMAGENET_MEAN, IMAGENET_STD, resize="letterbox")
-
-
-def training_rows(pictures: HairSet) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The training and the validation rows, the first standing in for an empty second.
-
-    Raises:
-        DataError: there is nothing to train on.
-    """
-    train, valid = pictures.split("train"), pictures.split("val")
-    if not len(train):
-        raise DataError("the prepared hair has no training pictures: give hair.prepare.train a larger share")
-    if not len(valid):
-        print("warning: no validation pictures, the best epoch is chosen on the training pictures")
-    return train, valid if len(valid) else train

@@ -8,17 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from visage.features.pyramid import hair_score
 from visage.hair.bisenet import SegmenterOutput
 
 # Below the least square of a coverage that is not zero, 1 / 255.
 TINY = 1e-6
 # The share of the auxiliary heads' losses.
 SIDE = 0.4
-
-
-def hair_score(logits: Tensor) -> Tensor:
-    """Logits (B, 2, H, W) -> (B, H, W) float32, positive where hair is more likely."""
-    return logits[:, 1].float() - logits[:, 0].float()
 
 
 def cross_entropy(score: Tensor, truth: Tensor) -> Tensor:
@@ -52,11 +48,11 @@ def side_loss(output: SegmenterOutput, truth: Tensor, band: Tensor) -> Tensor:
     """
     total = truth.new_zeros(len(truth))
     for logits in output.coarse:
-        score = hair_score(logits)
-        total = total + cross_entropy(score, at_size(truth, score)).mean((1, 2))
+        answer = hair_score(logits)
+        total = total + cross_entropy(answer, at_size(truth, answer)).mean((1, 2))
     if output.detail is not None:
-        score = hair_score(output.detail)
-        total = total + within(cross_entropy(score, at_size(truth, score)), at_size(band, score))
+        answer = hair_score(output.detail)
+        total = total + within(cross_entropy(answer, at_size(truth, answer)), at_size(band, answer))
     return total
 
 

@@ -8,7 +8,8 @@ the full one: strands are no wider there, and it is a quarter of the work.
 import torch
 from torch import Tensor, nn
 
-from visage.hair.bisenet import Answer, ConvNorm, Gate, SegmenterOutput, like
+from visage.features.pyramid import Answer, ConvNorm, Gate, like
+from visage.hair.bisenet import SegmenterOutput
 from visage.hair.context import Context
 
 WIDTH = 48

@@ -13,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from visage.errors import DataError
+from visage.features import encoders
 from visage.hair.bisenet import BiSeNet
-from visage.hair.context import CUTS, RESNET, Context, build_context, encoder_arch, load_encoder, load_file
+from visage.hair.context import RESNET, Context, build_context, encoder_arch, load_encoder, load_file, load_pyramid
 from visage.hair.modnet import MODNet
 from visage.training import checkpoint
 
@@ -60,7 +61,10 @@ def build(arch: str, encoder: Path, weights: Path | None = None) -> nn.Module:
         load_encoder(context, encoder)
     elif weights is not None:
         load_file(context, weights)
-    return KINDS[arch].build(context)
+    network = KINDS[arch].build(context)
+    if KINDS[arch].pretrained and isinstance(network, BiSeNet):
+        load_pyramid(network.pyramid, encoder)
+    return network
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -71,7 +75,7 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         DataError: the file cannot be loaded, or is another kind of checkpoint.
     """
     saved = checkpoint.load(path)
-    if saved.get("kind") not in KINDS or saved.get("context") not in (*CUTS, RESNET):
+    if saved.get("kind") not in KINDS or saved.get("context") not in (*encoders.ARCHITECTURES, RESNET):
         raise DataError(f"{path}: not a checkpoint of train_hair_segmenter: train again")
     network = KINDS[saved["kind"]].build(build_context(saved["context"]))
     try:

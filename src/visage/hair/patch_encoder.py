@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from visage.errors import ConfigError, DataError
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD
 from visage.features import encoders
 
 STRIDES = (8, 16, 32)
@@ -42,8 +43,8 @@ class MapEncoder(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         blocks = list(model.get_submodule("features").children())[:-1]
-        self.register_buffer("mean", torch.tensor(encoders.IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(encoders.IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.blocks = nn.ModuleList(blocks)
         self.eval().requires_grad_(False)
         self.taps: dict[int, int] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visage.errors import BadImageError, DataError
+from visage.export.card import IMAGENET_MEAN
 from visage.hair.config import Patches
 from visage.io.atomic import sha256_bytes
 from visage.io.images import DECODER, decode
@@ -95,8 +96,6 @@ def patch_item(picture_sha256: str, path: Path, box: Box) -> Item:
 
 def mean_grey() -> NDArray[np.uint8]:
     """The grey beyond a picture's borders, RGB: ImageNet's mean, which normalisation makes 0."""
-    from visage.features.encoders import IMAGENET_MEAN
-
     return np.rint(np.array(IMAGENET_MEAN) * 255).astype(np.uint8)
 
 

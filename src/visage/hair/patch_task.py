@@ -21,7 +21,10 @@ from visage.hair.config import PatchHead as PatchHeadSettings
 from visage.hair.patch_head import OUT_STRIDE, PatchHead
 from visage.hair.patch_manifest import PatchSet, load_patches
 from visage.hair.prepared import HairSet, load_set
+from visage.training.dice import soft_dice
+from visage.training.optimizer import adamw
 from visage.training.plan import Key
+from visage.training.rows import training_rows
 from visage.vision.patches import Box
 
 EDGE_RADIUS = 2  # logits either way in which a label has to change for a pixel to count as near the edge
@@ -89,22 +92,15 @@ class PatchTask:
     def __init__(self, settings: PatchHeadSettings, patches: Path, data: Path) -> None:
         self.settings = settings
         self.patches, hair = load_patches(patches), load_set(data)
-        train, valid = self.patches.split("train"), self.patches.split("val")
-        if not len(train):
-            raise DataError("there are no training patches: give hair.prepare.train a larger share")
-        if not len(valid):
-            print("warning: no validation patches, the best epoch is chosen on the training patches")
+        train, valid = training_rows(self.patches.split, "patches", "hair.prepare.train")
         self.train_samples = PatchSamples(self.patches, hair, train)
-        self.valid_samples = PatchSamples(self.patches, hair, valid) if len(valid) else self.train_samples
+        self.valid_samples = PatchSamples(self.patches, hair, valid)
         mean, std = torch.from_numpy(self.patches.mean), torch.from_numpy(self.patches.std)
         self.model = PatchHead(self.patches.shapes, self.patches.size, settings.width, mean, std)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW; biases and norms do not decay."""
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim == 1]
-        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.settings.lr, weight_decay=self.settings.weight_decay, fused=True)
+        """AdamW."""
+        return adamw(self.model, self.settings.lr, self.settings.weight_decay)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Cross-entropy of coverage, pixels near an edge counting `boundary` times more, plus Dice of the batch."""
@@ -140,8 +136,3 @@ def near_edge(truth: Tensor) -> Tensor:
     rows = functional.max_pool2d(both, (1, side), 1, (0, EDGE_RADIUS))
     highest = functional.max_pool2d(rows, (side, 1), 1, (EDGE_RADIUS, 0))
     return (highest.sum(1) > 0.5).float()
-
-
-def soft_dice(answer: Tensor, truth: Tensor) -> Tensor:
-    """1 - 2 |answer * truth| / (|answer| + |truth|) over all pixels of the batch (Milletari et al. 2016)."""
-    return 1 - (2 * (answer * truth).sum() + 1) / (answer.sum() + truth.sum() + 1)

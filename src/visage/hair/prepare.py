@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from visage.errors import DataError
-from visage.export.card import Preprocessing
+from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from visage.hair.config import FORMATS, HairData, PrepareHair
 from visage.hair.convert import SUSPICIOUS, Converted, convert
 from visage.hair.prepare_sheet import write_samples
@@ -107,8 +107,6 @@ def prepare(
 
 def _write_arrays(loads: Iterable[Load], size: int, out: Path) -> tuple[list[dict[str, Any]], list[Rejected], str]:
     """Write every picture's row of both arrays; returns the facts of each row, what was rejected, and the digest."""
-    from visage.features.encoders import IMAGENET_MEAN, IMAGENET_STD
-
     cv2.setNumThreads(1)
     preprocessing = Preprocessing(size, size, IMAGENET_MEAN, IMAGENET_STD, resize="letterbox")
     pictures: list[dict[str, Any]] = []

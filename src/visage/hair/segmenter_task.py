@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from visage.features.pyramid import hair_score
 from visage.hair import losses
 from visage.hair.bisenet import SegmenterOutput
 from visage.hair.config import Segmenter
-from visage.hair.data import HairSamples, training_rows
+from visage.hair.data import PICTURES, HairSamples
 from visage.hair.networks import build
 from visage.hair.prepared import load_set
 from visage.training.freeze import freeze
+from visage.training.optimizer import adamw
+from visage.training.rows import training_rows
 
 COMPONENTS = ("ce_loss", "dice_loss", "edge_loss")
-# The context is pretrained and the decoder is not: at the decoder's rate it would forget first.
-CONTEXT_PACE = 0.3
 
 
 class SegmenterTask:
@@ -38,7 +39,7 @@ class SegmenterTask:
         self.model = build(settings.arch, encoder, weights)
         if settings.freeze:
             freeze([self.model.get_submodule("context")])
-        train, valid = training_rows(self.pictures)
+        train, valid = training_rows(self.pictures.split, *PICTURES)
         portion = pictures_per_epoch(settings, len(train))
         self.train_samples = HairSamples(self.pictures, train, settings.augment, seed, portion)
         self.valid_samples = HairSamples(self.pictures, valid)
@@ -49,19 +50,8 @@ class SegmenterTask:
         self.forecast.begin_epoch(epoch)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW (Loshchilov and Hutter, ICLR 2019); biases and norms do not decay, the context moves more slowly."""
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                pace = CONTEXT_PACE if name.startswith("context.") else 1.0
-                decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
-                groups.setdefault((pace, decay), []).append(parameter)
-        # The decoder's groups come first: the rate of the first one is what the history shows.
-        described: list[dict[str, Any]] = [
-            {"params": parameters, "lr": self.settings.lr * pace, "weight_decay": decay}
-            for (pace, decay), parameters in sorted(groups.items(), key=lambda group: -group[0][0])
-        ]
-        return torch.optim.AdamW(described, fused=True)
+        """AdamW."""
+        return adamw(self.model, self.settings.lr, self.settings.weight_decay)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The combined loss, and sums: its components, pixels common to and in answer and truth, alpha's error."""
@@ -69,7 +59,7 @@ class SegmenterTask:
         output = model(images)
         if not isinstance(output, SegmenterOutput):
             output = SegmenterOutput(output, ())
-        score, truth = losses.hair_score(output.logits), alphas.float() / 255
+        score, truth = hair_score(output.logits), alphas.float() / 255
         hair, band = torch.sigmoid(score), near.float()
         each = losses.cross_entropy(score, truth)
         ce, dice = losses.emphasised(each, band, self.settings.boundary), losses.soft_dice(hair, truth)

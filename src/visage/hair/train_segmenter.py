@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visage.features.pyramid import PYRAMID
 from visage.hair.config import Segmenter
 from visage.hair.context import write_encoder
 from visage.hair.networks import KINDS, context_name, load_network
@@ -107,6 +108,8 @@ def _sources(arch: str, data: Path, encoder: Path, weights: Path | None) -> dict
     files = {name: data / name for name in (INDEX, META)}
     if KINDS[arch].pretrained:
         files["encoder"] = encoder / "encoder.safetensors"
+        if (encoder / PYRAMID).is_file():
+            files["pyramid"] = encoder / PYRAMID
     elif weights is not None:
         files["resnet"] = weights
     return files

@@ -5,6 +5,7 @@ order) are linear in RGB and so one `cv2.transform`. That takes 0.16 - 0.28 of t
 (benchmarks/pictures.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,11 +30,20 @@ class Augmentation:
 
 def augment(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """A randomly moved and recoloured copy of `image` (HxWx3 uint8 RGB), of the same shape and type."""
+    return augment_with(image, (), settings, rng)[0]
+
+
+def augment_with(
+    image: np.ndarray, maps: Sequence[np.ndarray], settings: Augmentation, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """`augment`, and after it each of `maps` (HxW, e.g. a mask as 0..255) moved by the same matrix."""
     matrix = random_affine(image.shape[1], image.shape[0], settings, rng)
-    moved = cv2.warpAffine(
-        image, matrix, (image.shape[1], image.shape[0]), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    size = image.shape[1], image.shape[0]
+    picture, *moved = (
+        cv2.warpAffine(value, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        for value in (image, *maps)
     )
-    return cv2.transform(moved, random_colour(moved, settings, rng))
+    return [cv2.transform(picture, random_colour(picture, settings, rng)), *moved]
 
 
 def random_affine(width: int, height: int, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -46,7 +46,7 @@ def write_sheet(path: Path, sheet: np.ndarray) -> None:
         small = cv2.resize(sheet, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1 else sheet
         step = 256 // levels
         levelled = small if step == 1 else np.minimum(small // step * step + step // 2, 255).astype(np.uint8)
-        ok, content = cv2.imencode(".png", cv2.cvtColor(levelled, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        ok, content = cv2.imencode(".png", cv2.cvtColor(levelled, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 6])
         assert ok
         if len(content) <= MAX_BYTES:
             break
