@@ -46,8 +46,7 @@ def _finetune(config: Config) -> "Budget":
     from visage.faces.finetune import FinetuneTask
     from visage.training.memory import measure
 
-    encoder = "artifacts/features/pretrain_encoder/encoder.safetensors"
-    size = config.faces.prepare.size
+    encoder, size = str(ENCODER / "encoder.safetensors"), config.faces.prepare.size
     return measure(
         FinetuneTask(config.finetune, Path("data/processed/faces"), encoder, size, config.seed), config.runtime
     )
@@ -78,10 +77,27 @@ def _ellipse(config: Config) -> "Budget":
     return measure(EllipseTask(config.ellipse, EYES, config.seed), config.runtime)
 
 
-EYES = Path("data/processed/eyes")
+def _segmenter(config: Config) -> "Budget":
+    from visage.hair.segmenter_task import SegmenterTask
+    from visage.training.memory import measure
+
+    return measure(SegmenterTask(config.segmenter, HAIR, ENCODER, config.seed), config.runtime)
+
+
+def _patch_head(config: Config) -> "Budget":
+    from visage.hair.patch_task import PatchTask
+    from visage.training.memory import measure
+
+    return measure(PatchTask(config.patch_head, Path("data/patches"), HAIR), config.runtime)
+
+
+EYES, HAIR = Path("data/processed/eyes"), Path("data/processed/hair")
+ENCODER = Path("artifacts/features/pretrain_encoder")
 BUDGETS: dict[str, Callable[[Config], "Budget"]] = {
     "finetune": _finetune,
     "pretrain": _pretrain,
     "pupil": _pupil,
     "ellipse": _ellipse,
+    "segmenter": _segmenter,
+    "patch_head": _patch_head,
 }

@@ -10,8 +10,9 @@ from torch import nn
 
 from hair.segmenter_toy import encoder
 from visage.errors import ConfigError, MissingWeightsError
+from visage.export.weights import write_safetensors
 from visage.features import encoders
-from visage.features.pyramid import PRIOR
+from visage.features.pyramid import PRIOR, PYRAMID, Pyramid
 from visage.hair.bisenet import SegmenterOutput
 from visage.hair.config import ARCHITECTURES
 from visage.hair.context import build_context, load_encoder
@@ -139,6 +140,20 @@ def test_a_missing_or_foreign_encoder_is_refused_in_one_line(tmp_path: Path) -> 
     (folder / "encoder.json").write_text('{"arch": "vgg"}')
     with pytest.raises(ConfigError, match="pretrain.arch=vgg"):
         build("bisenet_mobilenet", folder)
+
+
+def test_the_pyramid_comes_from_pretraining_where_there_is_one(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "encoder")
+    given_pyramid = Pyramid(encoders.ARCHITECTURES["mobilenet_v3_small"].channels)
+    write_safetensors(folder / PYRAMID, given_pyramid.state_dict())
+    network = build("bisenet_mobilenet", folder)
+    for name, value in network.get_submodule("pyramid").state_dict().items():
+        assert torch.equal(value, given_pyramid.state_dict()[name]), name
+    write_safetensors(folder / PYRAMID, Pyramid(encoders.ARCHITECTURES["efficientnet_b0"].channels).state_dict())
+    with pytest.raises(ConfigError, match="pyramid.safetensors"):
+        build("bisenet_mobilenet", folder)
+    (folder / PYRAMID).unlink()
+    build("bisenet_mobilenet", folder)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
