@@ -5,7 +5,8 @@ another order or with another split, computes none of them again.
 """
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from visage.io.atomic import sha256_bytes, sha256_file
 from visage.jobs.plan import Item
 from visage.jobs.work import Compute, Outcome, code_version
 
+# H x W x 3 uint8 RGB -> the confidence of hair, H x W float32.
+Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 CONFIDENCE = "confidence"
 MEDIAPIPE, GRABCUT = "mediapipe", "grabcut"
 FOLDER = Path(__file__).parent
@@ -89,18 +92,31 @@ class ZeroShotWork:
 
         cv2.setNumThreads(1)
         hair = load_set(self.data)
-        if self.method == MEDIAPIPE:
-            answer = HairSegmenter(Path(self.model_path)).__call__
-        else:
-            from visage.hair.grabcut import segment_hair as answer  # type: ignore[assignment]
+        segmenter = self._segmenter
+        with segmenter():
+            pass  # a file that cannot be loaded is said before the first job
 
-        def confidence(row: int) -> NDArray[np.uint8]:
+        def confidence(row: int, answer: Answer) -> NDArray[np.uint8]:
             whole = np.zeros((hair.size, hair.size), np.uint8)
             inside = hair.inside(row)
             whole[inside] = np.rint(answer(np.array(hair.images[row][inside])).clip(0, 1) * 255)
             return whole
 
         def compute(items: Sequence[Item]) -> Outcome:
-            return Outcome({CONFIDENCE: np.stack([confidence(int(item.source)) for item in items])}, [""] * len(items))
+            # Opened for each job, because nothing says which is the last, and MediaPipe cannot be closed at exit.
+            with segmenter() as answer:
+                found = np.stack([confidence(int(item.source), answer) for item in items])
+            return Outcome({CONFIDENCE: found}, [""] * len(items))
 
         return compute
+
+    @contextmanager
+    def _segmenter(self) -> Iterator[Answer]:
+        """What answers a picture."""
+        if self.method == MEDIAPIPE:
+            with HairSegmenter(Path(self.model_path)) as segmenter:
+                yield segmenter
+        else:
+            from visage.hair.grabcut import segment_hair
+
+            yield segment_hair
