@@ -62,7 +62,7 @@ def pupil_settings(**changes: Any) -> Pupil:
     values: dict[str, Any] = {
         "variant": "micro", "epochs": 6, "batch_size": 4, "micro_batch": 4, "lr": 8e-3, "weight_decay": 0.01,
         "early_stop": 0, "alpha_epochs": 125, "alpha_after": 0.0, "dice_floor": 0.2, "surface": "clipped",
-        "surface_clip": 10.0, "augment": augmentation(),
+        "surface_clip": 10.0, "progressive": 1.0, "augment": augmentation(),
     }  # fmt: skip
     return Pupil(**(values | changes))
 

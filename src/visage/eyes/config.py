@@ -118,7 +118,8 @@ class Pupil:
     The loss is CE x (1 + spatial weights) + alpha x generalised Dice + (1 - alpha) x surface; alpha falls from 1 to 0
     over min(`alpha_epochs`, epochs) epochs and is `alpha_after` from then on. dice_floor: the least weight of the Dice
     term, whatever alpha. surface: "normalised" (distances over the diagonal, as published) or "clipped" (to
-    `surface_clip` pixels, over that number), which is felt.
+    `surface_clip` pixels, over that number), which is felt. progressive: the height of training frames in the first
+    epoch as a share of that in the last; 1 trains on full frames throughout.
     """
 
     variant: str = MISSING
@@ -133,6 +134,7 @@ class Pupil:
     dice_floor: float = MISSING
     surface: str = MISSING
     surface_clip: float = MISSING
+    progressive: float = MISSING
     augment: EyeAugment = field(default_factory=EyeAugment)
 
     def check(self) -> None:
@@ -145,7 +147,7 @@ class Pupil:
         check_choice("pupil.surface", self.surface, SURFACES)
         counts = dict.fromkeys(("epochs", "batch_size", "micro_batch", "alpha_epochs"), (1, math.inf))
         others = {"lr": (1e-12, 1e3), "weight_decay": (0, math.inf), "early_stop": (0, math.inf)}
-        shares = {"alpha_after": (0, 1), "dice_floor": (0, 1), "surface_clip": (0.5, math.inf)}
+        shares = {"alpha_after": (0, 1), "dice_floor": (0, 1), "surface_clip": (0.5, math.inf), "progressive": (0.1, 1)}
         check_ranges("pupil", self, {**counts, **others, **shares})
         self.augment.check("pupil")
 

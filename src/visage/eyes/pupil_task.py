@@ -16,6 +16,7 @@ from visage.eyes.config import Pupil
 from visage.eyes.data import FRAMES, PupilSamples
 from visage.eyes.networks import KINDS, at_size
 from visage.eyes.prepared import LARGEST_WEIGHT, load_set
+from visage.eyes.progressive import epoch_sizes, shrink
 from visage.training.optimizer import adamw
 from visage.training.rows import training_rows
 
@@ -30,11 +31,14 @@ class PupilTask:
         train, valid = training_rows(self.eyes.split, *FRAMES)
         self.train_samples = PupilSamples(self.eyes, train, settings.augment, seed)
         self.valid_samples = PupilSamples(self.eyes, valid)
-        self.epoch = 0
+        full = self.eyes.height, self.eyes.width
+        self.sizes = epoch_sizes(full, settings.progressive, settings.epochs)
+        # Until an epoch begins the largest: the memory budget is measured before.
+        self.epoch, self.size = 0, full
 
     def begin_epoch(self, epoch: int) -> None:
-        """The weights of the loss depend on the epoch."""
-        self.epoch = epoch
+        """The weights of the loss and the size of training frames depend on the epoch."""
+        self.epoch, self.size = epoch, self.sizes[epoch]
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW."""
@@ -42,7 +46,7 @@ class PupilTask:
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The combined loss, and sums: its components, pixels common to and in either of answer and truth."""
-        images, labels, weights, distance = batch
+        images, labels, weights, distance = shrink(batch, self.size) if train else batch
         score, truth = losses.pupil_score(model(images)), labels.float()
         pupil = torch.sigmoid(score)
         ce = losses.cross_entropy(score, truth, weights.float() * (LARGEST_WEIGHT / 255))
@@ -53,12 +57,13 @@ class PupilTask:
             "ce_loss": ce.detach().sum(),
             "dice_loss": dice.detach().sum(),
             "surface_loss": edge.detach().sum(),
+            "pixels": torch.tensor(labels.numel(), device=labels.device),
             **overlap(score.detach() > 0, labels > 0),
         }
 
     def report(self, sums: Mapping[str, float], count: int) -> dict[str, float]:
         """Mean IoU of background and pupil, the pupil's (of all pixels, and the mean over pictures), the components."""
-        pixels = count * self.eyes.height * self.eyes.width
+        pixels = sums["pixels"]
         pupil = sums["common"] / max(sums["either"], 1)
         background = (pixels - sums["either"]) / max(pixels - sums["common"], 1)
         components = {name: sums[name] / count for name in ("ce_loss", "dice_loss", "surface_loss")}
