@@ -13,7 +13,7 @@ from visage.hair.config import SynthesizeHair
 from visage.hair.synthesize import khairstyle_fields, synthesize
 from visage.io.hair_frames import HairFrame
 from visage.io.khairstyle import parse_record, read_khairstyle
-from visage.io.khairstyle_vocabulary import BASESTYLES, VOCABULARY
+from visage.io.khairstyle_vocabulary import VOCABULARY
 from visage.synthetic.people import BANGS, CURLS, HAIR_COLOURS, LENGTHS, PARTINGS, STRANDS
 from visage.synthetic.wild import WildSpec, draw_wild_one
 
@@ -63,7 +63,7 @@ def test_labels_are_flat_korean_and_name_no_machine(drawn):
     path = sorted(drawn.rglob("*.json"))[0]
     stored = json.loads(path.read_text(encoding="utf-8"))
     assert stored["filename"] == path.name.replace("_", "-").replace(".json", ".jpg")
-    assert stored["basestyle"] in BASESTYLES and path.parts[-3].endswith(stored["basestyle"])
+    assert stored["basestyle"] in VOCABULARY["basestyle"] and path.parts[-3].endswith(stored["basestyle"])
     assert (drawn / stored["path"]).is_file()
     assert not any(isinstance(value, dict | list) for value in stored.values())
     assert all(isinstance(stored[name], str) for name in ("polygon1", "polygon2"))

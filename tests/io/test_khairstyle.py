@@ -17,7 +17,7 @@ from visage.io.hair_frames import HairFrame, Rejected
 from visage.io.images import encode_jpeg
 from visage.io.khairstyle import parse_record, read_khairstyle
 from visage.io.khairstyle_rings import CROP, fill_rings, to_rings
-from visage.io.khairstyle_vocabulary import BASESTYLES, VOCABULARY, is_empty, style_folder, to_english, to_korean
+from visage.io.khairstyle_vocabulary import VOCABULARY, is_empty, style_folder, to_english, to_korean
 from visage.io.khairstyle_writer import write_sample
 
 SQUARE = [[{"x": 100.0, "y": 50.0}, {"x": 299.6, "y": 50.0}, {"x": 299.6, "y": 149.6}, {"x": 100.0, "y": 149.6}]]
@@ -166,7 +166,7 @@ def test_a_damaged_picture_is_refused_and_a_folder_without_labels_is_an_error(tm
 
 
 def test_the_vocabulary_is_keyed_by_field_and_reversible():
-    assert len(BASESTYLES) == 31
+    assert len(VOCABULARY["basestyle"]) == 31
     assert style_folder("가르마") == "0001.가르마" and style_folder("히피") == "0031.히피"
     for field, words in VOCABULARY.items():
         for korean, english in words.items():

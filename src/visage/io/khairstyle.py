@@ -17,8 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visage.errors import BadImageError, DataError
+from visage.io.eye_frames import Rejected
 from visage.io.hair_frames import (
     UNPAIRED,
     Attribute,
@@ -50,8 +52,27 @@ class Record:
     unknown: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A picture and what its label says; paths are relative to the data set."""
+
+    picture: str
+    label: str
+    record: Record
+
+
 def read_khairstyle(root: Path) -> Iterator[Load]:
-    """Every picture below `root` with the hair that its label draws, by the labels' paths.
+    """Every picture below `root` with the hair that its label draws; order, refusals and errors are those of
+    `read_pairs`."""
+    for pair in read_pairs(root):
+        if isinstance(pair, Rejected):
+            yield refused(pair.sample_id, pair.reason)
+        else:
+            yield loading(pair.picture, partial(_load, root, pair.picture, pair.record))
+
+
+def read_pairs(root: Path) -> Iterator[Pair | Rejected]:
+    """Every picture below `root` that has a label, by the labels' paths; no picture is opened but to see what it is.
 
     A second label of a picture is left out where it is the same, byte for byte, and refused where it differs. Labels
     without a picture and pictures without a label are refused as `UNPAIRED`.
@@ -59,7 +80,7 @@ def read_khairstyle(root: Path) -> Iterator[Load]:
     Raises:
         DataError: there is no label.
     """
-    labels, pictures = _list(root)
+    labels, pictures = list_tree(root)
     if not labels:
         raise DataError(f"{root}: no labels (*.json) in it: give the folder of training/ and validation/")
     taken: dict[str, str] = {}
@@ -68,19 +89,19 @@ def read_khairstyle(root: Path) -> Iterator[Load]:
             data = read_file(root / label, label)
             record = parse_record(data, label)
         except BadImageError as error:
-            yield refused(label, str(error).removeprefix(f"{label}: "))
+            yield Rejected(label, str(error).removeprefix(f"{label}: "))
             continue
         picture = _picture_of(label, record.filename, pictures)
         if picture is None:
-            yield refused(label, f"{UNPAIRED} (a label without its picture): add {record.filename or 'it'}")
+            yield Rejected(label, f"{UNPAIRED} (a label without its picture): add {record.filename or 'it'}")
         elif picture not in taken:
             taken[picture] = label
-            yield loading(picture, partial(_load, root, picture, record))
+            yield Pair(picture, label, record)
         elif (root / taken[picture]).read_bytes() != data:
-            yield refused(label, f"second label of its picture (the other is {taken[picture]}): remove one")
+            yield Rejected(label, f"second label of its picture (the other is {taken[picture]}): remove one")
     stems = {_stem(picture) for picture in taken}
     for stem in sorted(pictures.keys() - stems):
-        yield refused(pictures[stem][0], f"{UNPAIRED} (a picture without its label): add the label")
+        yield Rejected(pictures[stem][0], f"{UNPAIRED} (a picture without its label): add the label")
 
 
 def parse_record(data: bytes, name: str) -> Record:
@@ -109,7 +130,12 @@ def parse_record(data: bytes, name: str) -> Record:
     )
 
 
-def _load(root: Path, picture: str, record: Record) -> HairFrame:
+def read_square(root: Path, picture: str) -> NDArray[np.uint8]:
+    """A picture of mqset or hqset, S x S x 3 uint8 RGB, which polygons fit.
+
+    Raises:
+        BadImageError: it cannot be read, is below 16 pixels, or is not square.
+    """
     image, _ = read_picture(root / picture, picture)
     height, width = image.shape[:2]
     if height != width:
@@ -117,13 +143,23 @@ def _load(root: Path, picture: str, record: Record) -> HairFrame:
             f"{picture}: not square ({width}x{height}), and its polygons are those of the {CROP}x{CROP} crop: use the "
             "pictures of mqset or hqset"
         )
+    return image
+
+
+def source_of(picture: str, record: Record) -> str:
+    """Who is in the picture: the label's source, else the picture's name less its last number."""
     stem = PurePosixPath(picture).stem
-    source = record.source or stem.replace("_", "-").rpartition("-")[0] or stem
-    alpha = fill_rings(record.hair, height)
+    return record.source or stem.replace("_", "-").rpartition("-")[0] or stem
+
+
+def _load(root: Path, picture: str, record: Record) -> HairFrame:
+    image = read_square(root, picture)
+    stem, source = PurePosixPath(picture).stem, source_of(picture, record)
+    alpha = fill_rings(record.hair, len(image))
     return HairFrame(stem, source, picture, image, alpha, record.attributes, record.unknown)
 
 
-def _list(root: Path) -> tuple[list[str], dict[str, list[str]]]:
+def list_tree(root: Path) -> tuple[list[str], dict[str, list[str]]]:
     """Labels in order, those under a picture's name last, and pictures by stem; hidden files are left out."""
     labels: list[tuple[bool, str]] = []
     pictures: dict[str, list[str]] = {}
