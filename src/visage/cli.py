@@ -162,6 +162,37 @@ def recolor(
         print("no hair was found: the picture is as it was", file=sys.stderr)
 
 
+@data_app.command("check")
+@guarded
+def data_check(
+    name: Annotated[str, typer.Argument(help="khairstyle")],
+    path: Annotated[Path, typer.Argument(help="the folder of training/ and validation/")],
+) -> None:
+    """Say what a data set holds and lacks, and whether it can be used, before anything runs."""
+    from visage.io.khairstyle_check import check_tree, describe
+
+    if name != "khairstyle":
+        raise ConfigError(f"no check of {name!r}: there is one of khairstyle")
+    tree = check_tree(path)
+    usable, why = tree.verdict()
+    print("\n".join([*describe(tree), why]))
+    if not usable:
+        raise typer.Exit(1)
+
+
+@data_app.command("translate")
+@guarded
+def data_translate(
+    path: Annotated[Path, typer.Argument(help="the folder of training/ and validation/")],
+    dictionary: Annotated[Optional[Path], typer.Option("--with", help="JSON: {word or field=word: English}")] = None,
+    model: Annotated[Optional[Path], typer.Option(help="folder of a Korean-English model (transformers)")] = None,
+) -> None:
+    """List the words that conf/mapping_dict.json lacks, and propose entries for review."""
+    from visage.io.translate import proposals
+
+    print("\n".join(proposals(path, dictionary, model)))
+
+
 @data_app.command("fetch")
 @guarded
 def data_fetch(

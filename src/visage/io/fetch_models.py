@@ -37,6 +37,13 @@ MODELS = {
         "2628cf3ce5f695f604cbea2841e00befcaa3624bf80caf3664bef2656d59bf84",
         "Apache-2.0",
     ),
+    "yunet": Published(
+        "face_detection_yunet_2023mar.onnx",
+        "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/"
+        "face_detection_yunet_2023mar.onnx",
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        "MIT",
+    ),
 }
 
 
