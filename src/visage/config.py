@@ -22,6 +22,7 @@ from visage.eyes.config import Ellipse, Eyes, Pupil
 from visage.faces.config import Faces, Finetune, Heads
 from visage.features.config import Features, Pretrain
 from visage.hair.config import Hair, Patches, PatchHead, Segmenter, ZeroShot
+from visage.inpaint.config import Inpaint, Texture
 from visage.runtime import Runtime, tune
 
 
@@ -45,6 +46,8 @@ class Config:
     segmenter: Segmenter = field(default_factory=Segmenter)
     patches: Patches = field(default_factory=Patches)
     patch_head: PatchHead = field(default_factory=PatchHead)
+    inpaint: Inpaint = field(default_factory=Inpaint)
+    texture: Texture = field(default_factory=Texture)
 
     def check(self) -> None:
         """Refuse values out of range in any section: an hour before the stage that reads them, if need be.
@@ -55,7 +58,7 @@ class Config:
         faces = (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune)
         eyes = (self.eyes, self.pupil, self.ellipse)
         hair = (self.hair, self.zero_shot, self.segmenter, self.patches, self.patch_head)
-        for section in (*faces, *eyes, *hair):
+        for section in (*faces, *eyes, *hair, self.inpaint, self.texture):
             section.check()
         if self.features.size > self.faces.prepare.size:
             raise ConfigError(

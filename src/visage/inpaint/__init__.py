@@ -1,0 +1,1 @@
+"""Hair inpainting: what prepares its data, the encoder of hair texture, and the network that paints hair."""
