@@ -30,7 +30,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("hair")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VISAGE_WORKERS", "1")
-        synthesize(SynthesizeHair(sources=6, views=2, size=SIZE, wild=0.5), seed=5, out=out)
+        synthesize(SynthesizeHair(sources=6, views=2, size=SIZE, wild=0.5, clarity=1.0), seed=5, out=out)
     return out
 
 
@@ -73,13 +73,13 @@ def test_labels_are_flat_korean_and_name_no_machine(drawn):
 
 
 def test_a_second_run_is_the_same_bytes_for_any_worker_count_and_removes_the_first(tmp_path, monkeypatch):
-    settings = SynthesizeHair(sources=2, views=2, size=64, wild=0.5)
+    settings = SynthesizeHair(sources=2, views=2, size=64, wild=0.5, clarity=1.0)
 
     def content(out: Path) -> dict[str, bytes]:
         return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
     synthesize(settings, seed=1, out=tmp_path / "a")
-    synthesize(SynthesizeHair(sources=6, views=1, size=64, wild=0.0), seed=2, out=tmp_path / "b")
+    synthesize(SynthesizeHair(sources=6, views=1, size=64, wild=0.0, clarity=1.0), seed=2, out=tmp_path / "b")
     monkeypatch.setenv("VISAGE_WORKERS", "2")
     synthesize(settings, seed=1, out=tmp_path / "b")
     assert len(content(tmp_path / "a")) == 8
@@ -115,7 +115,7 @@ def test_a_label_says_only_what_its_picture_shows():
 
 @pytest.mark.parametrize(("name", "value"), [("sources", 0), ("views", 0), ("size", 32), ("wild", 1.5)])
 def test_a_number_out_of_range_names_the_setting(tmp_path, name, value):
-    settings = SynthesizeHair(sources=1, views=1, size=64, wild=0.0)
+    settings = SynthesizeHair(sources=1, views=1, size=64, wild=0.0, clarity=1.0)
     setattr(settings, name, value)
     with pytest.raises(ConfigError, match=rf"hair\.synthesize\.{name}={value}"):
         synthesize(settings, seed=0, out=tmp_path)

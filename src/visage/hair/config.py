@@ -26,12 +26,14 @@ class HairData:
 @dataclass
 class SynthesizeHair:
     """How many people to draw, views of each, and pixels a side. wild: share of pictures with what selfies have: hats,
-    hands, busy or hair-coloured backgrounds, backlight, pictures without hair."""
+    hands, busy or hair-coloured backgrounds, backlight, pictures without hair. clarity: how far strands of different
+    curl and width differ, 1 as in life."""
 
     sources: int = MISSING
     views: int = MISSING
     size: int = MISSING
     wild: float = MISSING
+    clarity: float = MISSING
 
     def check(self) -> None:
         """Refuse what no run could honour.
@@ -39,8 +41,8 @@ class SynthesizeHair:
         Raises:
             ConfigError: names the first such key.
         """
-        counts = {"sources": (1, math.inf), "views": (1, math.inf), "size": (64, 2048), "wild": (0, 1)}
-        check_ranges("hair.synthesize", self, counts)
+        counts = {"sources": (1, math.inf), "views": (1, math.inf), "size": (64, 2048)}
+        check_ranges("hair.synthesize", self, {**counts, "wild": (0, 1), "clarity": (1, 4)})
 
 
 @dataclass

@@ -53,7 +53,7 @@ def synthesize(settings: SynthesizeHair, *, seed: int, out: Path) -> None:
     for folder in (TRAINING, VALIDATION):
         shutil.rmtree(out / folder, ignore_errors=True)
     specs = [
-        WildSpec(seed, source, view, settings.size, settings.wild)
+        WildSpec(seed, source, view, settings.size, settings.wild, settings.clarity)
         for source in range(settings.sources)
         for view in range(settings.views)
     ]

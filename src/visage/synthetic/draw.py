@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from visage.synthetic.ordered import draw_ordered
-from visage.synthetic.portrait import Portrait, render, sample_person, sample_session, sample_view
+from visage.synthetic.portrait import Portrait, clearer, render, sample_person, sample_session, sample_view
 
 
 @dataclass(frozen=True)
 class Spec:
     """Which picture: population `seed`, `person`, `session` and `picture` numbers (all >= 0), `size` in pixels, with
-    or without hair."""
+    or without hair; clarity is that of `HairStyle`."""
 
     seed: int
     person: int
@@ -23,13 +23,14 @@ class Spec:
     picture: int
     size: int
     bald: bool = False
+    clarity: float = 1.0
 
 
 def draw(spec: Spec) -> Portrait:
     """Draw one portrait. ValueError for negative numbers or a size below 32."""
     if min(spec.seed, spec.person, spec.session, spec.picture) < 0:
         raise ValueError(f"{spec} has a negative number; seeds and indices start at 0")
-    person = sample_person(spec.seed, spec.person)
+    person = clearer(sample_person(spec.seed, spec.person), spec.clarity)
     session = sample_session(spec.seed, spec.person, spec.session)
     view = sample_view(spec.seed, spec.person, spec.session, spec.picture)
     return render(person, session, view, spec.size, bald=spec.bald)

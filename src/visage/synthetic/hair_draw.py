@@ -95,8 +95,14 @@ def _shade(
 
 
 def _thickness(person: Person, pose: Pose) -> tuple[int, float]:
-    """Base stroke width in pixels and the share of strands drawn one pixel wider."""
-    width = {"thin": 0.0072, "normal": 0.0115, "thick": 0.0150}[person.hair.strand] * pose.scale
+    """Base stroke width in pixels and the share of strands drawn one pixel wider.
+
+    A stroke cannot be below a pixel, so that the widths of clear hair also grow as a whole.
+    """
+    width, clarity = {"thin": 0.0072, "normal": 0.0115, "thick": 0.0150}[person.hair.strand], person.hair.clarity
+    if clarity != 1:
+        width = 0.0115 * (width / 0.0115) ** clarity * (1 + 0.4 * (clarity - 1))
+    width *= pose.scale
     whole = max(1, int(width))
     return whole, float(np.clip(width - whole, 0, 1))
 

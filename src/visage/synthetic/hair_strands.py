@@ -1,11 +1,13 @@
 """From guides to strands: copies in locks, with curl, frizz and stray hairs.
 
 Curl is a helix about the guide whose phase belongs to the lock and jitters from strand to strand: equal phases would
-give ribbons, free phases a fog, and it is the ratio of the two that separates curly from frizzy.
+give ribbons, free phases a fog, and it is the ratio of the two that separates curly from frizzy. Clear hair (clarity
+above 1) waves wider, with the root of the clarity.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +73,7 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     `detail` pixels."""
     style, rng = person.hair, stream(wash.seed, 52)
     radius, pitch, jitter, per_turn = _CURL[style.curl]
+    wide = math.sqrt(style.clarity) if style.curl in ("wavy", "curly") else 1.0
     n = len(guides.path)
     if not n:
         none = np.zeros(0, np.float32)
@@ -101,8 +104,8 @@ def spread(person: Person, wash: Wash, guides: Guides, count: int, detail: int) 
     phase_lock = rng.uniform(0, 2 * np.pi, n)[owner] + own[0] * (jitter * (0.7 + 0.6 * wash.frizz))
     turns = 2 * np.pi / pitch * rng.uniform(0.8, 1.25, n)[owner] * (1 + 0.03 * own[1])
     phase = turns.astype(np.float32)[:, None] * run + phase_lock.astype(np.float32)[:, None]
-    size = (radius * rng.uniform(0.7, 1.3, n) * (0.85 + 0.06 * wash.restyle)).astype(np.float32)
-    size = np.minimum(size, np.float32(0.16) * guides.length)[owner, None]  # stubs do not curl into beads
+    size = (radius * wide * rng.uniform(0.7, 1.3, n) * (0.85 + 0.06 * wash.restyle)).astype(np.float32)
+    size = np.minimum(size, np.float32(0.16 * wide) * guides.length)[owner, None]  # stubs do not curl into beads
     size = size * np.minimum(run * np.float32(1 / (0.12 if style.curl == "tightly curly" else 0.3)), 1)
     flat = np.float32(0.45) if style.curl in ("straight", "wavy") else np.float32(0.9)
     across = across + size * np.sin(phase)

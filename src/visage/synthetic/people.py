@@ -7,7 +7,7 @@ means below are anthropometric and the spreads are widened to about 1.3 times th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -116,7 +116,8 @@ class Skin:
 
 @dataclass(frozen=True)
 class HairStyle:
-    """Base hair: categories, and amount (0..1) of loss, grey, density, clumping and volume."""
+    """Base hair: categories, and amount (0..1) of loss, grey, density, clumping and volume. clarity: how far strands of
+    the categories differ, 1 as in life, more for a data set that teaches them (see `visage.synthetic.hair_strands`)."""
 
     curl: str
     strand: str
@@ -131,6 +132,7 @@ class HairStyle:
     grey: float
     reach: float
     tuck: float
+    clarity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,11 @@ def _hair(rng: np.random.Generator, male: bool, age: int, tone: float) -> HairSt
         hairline=float(rng.normal(0.0, 0.035) - 0.05 * (loss == "receding")), volume=float(rng.uniform(0.2, 1.0)),
         clump=float(rng.uniform(0.2, 0.9)), grey=grey, reach=float(rng.uniform(0, 1)), tuck=float(rng.uniform(0, 1)),
     )  # fmt: skip
+
+
+def clearer(person: Person, clarity: float) -> Person:
+    """The person with hair of that clarity."""
+    return replace(person, hair=replace(person.hair, clarity=clarity))
 
 
 def sample_person(seed: int, person: int) -> Person:

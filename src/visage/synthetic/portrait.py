@@ -22,7 +22,7 @@ from visage.synthetic.hair_strands import spread
 from visage.synthetic.head import Layer, draw_head
 from visage.synthetic.light import Light
 from visage.synthetic.noise import Array, Plane, blur
-from visage.synthetic.people import Person, sample_person
+from visage.synthetic.people import Person, clearer, sample_person
 from visage.synthetic.pose import Pose, euler
 from visage.synthetic.sessions import Session, View, sample_session, sample_view
 from visage.synthetic.solid import Solid
@@ -33,6 +33,7 @@ __all__ = [
     "Portrait",
     "Session",
     "View",
+    "clearer",
     "render",
     "sample_person",
     "sample_session",

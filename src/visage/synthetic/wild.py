@@ -15,7 +15,7 @@ import numpy as np
 
 from visage.synthetic.draw import Spec, draw
 from visage.synthetic.ordered import draw_ordered
-from visage.synthetic.people import sample_person
+from visage.synthetic.people import clearer, sample_person
 from visage.synthetic.portrait import Portrait
 from visage.synthetic.sessions import sample_session, sample_view
 from visage.synthetic.wild_camera import bars_of, take
@@ -28,13 +28,14 @@ __all__ = ["WildSpec", "draw_wild", "draw_wild_one"]
 @dataclass(frozen=True)
 class WildSpec:
     """Which picture: population `seed`, person `source` and number `view` (all >= 0), `size` in pixels (>= 32), and
-    the probability `wild` (0..1) that it is spoilt."""
+    the probability `wild` (0..1) that it is spoilt; clarity is that of `HairStyle`."""
 
     seed: int
     source: int
     view: int
     size: int
     wild: float
+    clarity: float = 1.0
 
 
 def draw_wild_one(spec: WildSpec) -> Portrait:
@@ -51,7 +52,7 @@ def draw_wild_one(spec: WildSpec) -> Portrait:
         raise ValueError(f"size is {spec.size}; a portrait needs at least 32 pixels")
     plan = sample_plan(spec.seed, spec.source, spec.view, spec.wild)
     if plan is None:
-        plain = draw(Spec(spec.seed, spec.source, spec.view, 0, spec.size))
+        plain = draw(Spec(spec.seed, spec.source, spec.view, 0, spec.size, clarity=spec.clarity))
         return replace(plain, attributes={**plain.attributes, "wild": ""})
     return render_wild(spec, plan)
 
@@ -59,7 +60,7 @@ def draw_wild_one(spec: WildSpec) -> Portrait:
 def render_wild(spec: WildSpec, plan: Plan) -> Portrait:
     """The picture of `spec` spoilt as `plan` says, whatever the share of such pictures."""
     size = spec.size
-    person = sample_person(spec.seed, spec.source)
+    person = clearer(sample_person(spec.seed, spec.source), spec.clarity)
     session = plan_session(sample_session(spec.seed, spec.source, spec.view), person, plan)
     view = plan_view(sample_view(spec.seed, spec.source, spec.view, 0), plan)
     shown = plan_person(person, plan)
