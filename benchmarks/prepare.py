@@ -60,7 +60,7 @@ def main() -> None:
         settings = replace(settings, embedder="encoder")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        synthesize(SynthesizeHair(options.pictures, 1, 512, 0.0), seed=1, out=folder / "raw")
+        synthesize(SynthesizeHair(options.pictures, 1, 512, 0.0, 1.0), seed=1, out=folder / "raw")
         encoder = (options.encoder or folder).absolute()
         steps(folder / "raw", settings, options.yunet, encoder)
         rates: dict[int, list[float]] = {1: [], 2: []}

@@ -17,7 +17,7 @@ from visage.errors import DataError, MissingWeightsError
 from visage.inpaint.config import Texture
 from visage.inpaint.record import METADATA, read_metadata, stored_row
 from visage.inpaint.supcon import supcon
-from visage.inpaint.texture_data import GROUND, TextureSamples, over_grey, plain_views, style_part
+from visage.inpaint.texture_data import GROUND, TextureSamples, even_strands, hairy_part
 from visage.inpaint.texture_measure import Seen, alignment, neighbours_say, uniformity
 from visage.inpaint.texture_net import TextureNetwork, backbone_name, load_backbone, load_network
 from visage.inpaint.texture_task import TextureTask, class_weights, named_entropy
@@ -25,9 +25,9 @@ from visage.inpaint.train_texture import NETWORK, train_texture
 from visage.io.atomic import write_jsonl
 
 QUICK = Texture(
-    arch="resnet18", weights="none", weights_file=None, style=0.5, size=32, epochs=2, steps=2, batch_size=8, lr=1e-3,
+    arch="resnet18", weights="none", weights_file=None, part=0.4, size=32, epochs=2, steps=2, batch_size=8, lr=1e-3,
     weight_decay=0.01, early_stop=0, projection=16, supcon=0.5, temperature=0.07, dropout=0.1, snapshot_steps=2,
-    patches=4,
+    looks=4,
 )  # fmt: skip
 
 
@@ -119,26 +119,46 @@ def test_class_weights_even_out_the_classes(data: Path) -> None:
     assert float(weights[torch.from_numpy(counts > 0)].mean()) == pytest.approx(1)
 
 
-def test_a_view_shows_hair_or_grey_and_nothing_else(data: Path) -> None:
-    from visage.io.rgba import read_rgba
+def test_strands_are_even_whatever_the_light_and_the_colour() -> None:
+    y, x = np.indices((80, 80))
+    stripes = np.where(x // 3 % 2, 1.0, -1.0)
+    hair = np.zeros((80, 80, 4), np.uint8)
+    hair[20:70, 10:70, 3] = 255
+    dark, light = hair.copy(), hair.copy()
+    dark[..., :3] = (40 + 12 * stripes)[..., None] * (hair[..., 3:] != 0)
+    light[..., :3] = (np.array([1.0, 0.8, 0.6]) * (170 + 40 * stripes + y / 4)[..., None]) * (hair[..., 3:] != 0)
+    one, there = even_strands(dark)
+    other, _ = even_strands(light)
+    assert np.array_equal(there, (hair[..., 3] != 0).astype(np.uint8))
+    assert np.all(one[there == 0] == GROUND)
+    inner = np.s_[30:60, 20:60]
+    assert np.abs(one[inner].astype(int) - other[inner]).mean() < 12
+    assert one[inner].std() > 30
+    assert np.corrcoef(one[inner].ravel(), stripes[inner].ravel())[0, 1] > 0.95
 
-    rng = np.random.default_rng(0)
-    for row in read_metadata(data):
-        style = read_rgba(data / row.style)
-        shown = over_grey(style)
-        assert np.all(shown[style[..., 3] == 0] == GROUND)
-        part = style_part(shown, rng)
-        assert (part != GROUND).any()
-        assert len(plain_views(data, row, 1.0, 4)) == 2
-        if row.patches:
-            assert len(plain_views(data, row, 0.0, 4)) >= 2
+
+def test_a_part_shows_the_hair_there_is() -> None:
+    strands, there = np.arange(100 * 100).reshape(100, 100).astype(np.uint8), np.zeros((100, 100), np.uint8)
+    there[:, 60:] = 1
+    shares = [hairy_part(there, there, 0.2, np.random.default_rng(seed)).mean() for seed in range(20)]
+    assert min(shares) == 1
+    assert hairy_part(strands, there, 0.2, np.random.default_rng(0)).shape == (20, 20)
+    assert hairy_part(strands, there, 2.0, np.random.default_rng(0)).shape == (100, 100)
 
 
 def test_a_file_that_cannot_be_read_stops_the_run(data: Path, tmp_path: Path) -> None:
-    row = next(row for row in read_metadata(data) if row.patches)
-    samples = TextureSamples(tmp_path, [row], 32, 0.0, 0, balanced=4)
+    samples = TextureSamples(tmp_path, read_metadata(data), 32, 0.4, 0, balanced=4)
     with pytest.raises(DataError, match="run prepare_inpaint again"):
         samples[(0, 0)]
+
+
+def test_what_is_measured_is_the_same_whenever_it_is_asked(data: Path) -> None:
+    rows = read_metadata(data)
+    one, other = (TextureSamples(data, rows, 32, 0.4, 5) for _ in range(2))
+    one[(3, 1)]
+    assert np.array_equal(one.looks(2, 3), other.looks(2, 3))
+    assert one.looks(2, 3).shape == (3, 3, 32, 32)
+    assert one.resident_bytes() == len(rows) * 2 * 96 * 96
 
 
 def trained(folder: Path, data: Path, chosen: Texture = QUICK, minutes: float = 0.0) -> dict:
@@ -192,14 +212,14 @@ def test_textures_that_differ_are_learned(data, tmp_path, monkeypatch) -> None:
     rows = []
     (tmp_path / "set").mkdir()
     for index in range(24):
-        row = replace(read_metadata(data)[0], id=f"r{index}", source=f"s{index}", curl=index % 4, volume=index % 3,
-                      split=("train", "train", "val", "test")[index // 4 % 4], style=f"{index}.png", patches=[],
-                      num_patches=0)  # fmt: skip
+        split, name = ("train", "train", "val", "test")[index // 4 % 4], f"{index}.png"
+        row = replace(read_metadata(data)[0], id=f"r{index}", source=f"s{index}", split=split, style=name,
+                      hair_only=name, curl=index % 4, volume=index % 3, patches=[], num_patches=0)  # fmt: skip
         picture = np.dstack([patterns[index % 4]] * 3 + [np.full((32, 32), 255, np.uint8)])
         (tmp_path / "set" / row.style).write_bytes(encode_rgba(picture))
         rows.append(stored_row(row))
     write_jsonl(tmp_path / "set" / METADATA, rows)
-    measured = trained(tmp_path, tmp_path / "set", replace(QUICK, style=1.0, steps=12, epochs=4, snapshot_steps=12))
+    measured = trained(tmp_path, tmp_path / "set", replace(QUICK, part=0.8, steps=12, epochs=4, snapshot_steps=12))
     assert measured["curl"]["accuracy"] == 1
     assert measured["curl"]["majority_accuracy"] < 0.5
 

@@ -94,18 +94,18 @@ class Texture:
     """The `texture` section: the encoder of hair texture.
 
     arch: the backbone, "encoder" for that of pretrain_encoder with its weights; for the others weights: "imagenet"
-    (torchvision's), "file" (weights_file) or "none" (random). style: share of the views that show the style image,
-    the others show patches. size: pixels of a view. batch_size: pictures of a step, each in two views, all of them in
-    one pass, because every view is compared with every other. projection: width of the contrastive space. supcon,
-    temperature: weight and temperature of the contrastive loss. dropout: before the heads. steps: of an epoch, whose
-    samples are drawn so that all curls come up equally often. snapshot_steps: steps between the encoders that are
-    kept, a multiple of `steps`. patches: of a picture that measuring looks at, at most.
+    (torchvision's), "file" (weights_file) or "none" (random). part: the side of a view as a share of the picture's.
+    size: pixels of a view. batch_size: pictures of a step, each in two views, all of them in one pass, because every
+    view is compared with every other. projection: width of the contrastive space. supcon, temperature: weight and
+    temperature of the contrastive loss. dropout: before the heads. steps: of an epoch, whose samples are drawn so
+    that all curls come up equally often. snapshot_steps: steps between the encoders that are kept, a multiple of
+    `steps`. looks: views of a picture that measuring takes the mean of.
     """
 
     arch: str = MISSING
     weights: str = MISSING
     weights_file: str | None = None
-    style: float = MISSING
+    part: float = MISSING
     size: int = MISSING
     epochs: int = MISSING
     steps: int = MISSING
@@ -118,7 +118,7 @@ class Texture:
     temperature: float = MISSING
     dropout: float = MISSING
     snapshot_steps: int = MISSING
-    patches: int = MISSING
+    looks: int = MISSING
 
     def check(self) -> None:
         """Refuse what no run could honour.
@@ -128,12 +128,11 @@ class Texture:
         """
         check_choice("texture.arch", self.arch, ARCHITECTURES)
         check_choice("texture.weights", self.weights, WEIGHTS)
-        counts = dict.fromkeys(("epochs", "steps", "projection", "snapshot_steps", "patches"), (1, math.inf))
+        counts = dict.fromkeys(("epochs", "steps", "projection", "snapshot_steps", "looks"), (1, math.inf))
         others = {"weight_decay": (0, math.inf), "early_stop": (0, math.inf), "supcon": (0, math.inf)}
         check_ranges("texture", self, {**counts, **others, "lr": (1e-12, 1e3), "temperature": (1e-3, 10)})
-        check_ranges(
-            "texture", self, {"dropout": (0, 0.95), "style": (0, 1), "size": (32, 1024), "batch_size": (2, math.inf)}
-        )
+        check_ranges("texture", self, {"dropout": (0, 0.95), "part": (0.01, 0.8), "size": (32, 1024)})
+        check_ranges("texture", self, {"batch_size": (2, math.inf)})
         if self.snapshot_steps % self.steps:
             raise ConfigError(
                 f"texture.snapshot_steps={self.snapshot_steps}: it must be a multiple of texture.steps={self.steps}"

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from visage.inpaint.prompt import MISSING
 from visage.inpaint.record import Row
-from visage.inpaint.texture_data import TextureSamples, plain_views
+from visage.inpaint.texture_data import TextureSamples
 from visage.inpaint.texture_net import TextureNetwork
 from visage.inpaint.texture_task import HEADS
 from visage.metrics.classification import accuracy, confusion_matrix, macro_f1, majority_baseline
-from visage.vision.normalise import normalise
-from visage.vision.resize import resize
 
 NOT_MEASURED = "not measured"
 UNIFORMITY = 2.0  # t of exp(-t |x - y|^2)
@@ -38,25 +36,21 @@ class Seen:
         return np.array([getattr(row, name) for row in self.rows], np.int64)
 
 
-def look(network: TextureNetwork, samples: TextureSamples, rows: Sequence[Row], at_most: int) -> Seen:
-    """Show `rows`, of the set of `samples`, to the network."""
+def look(network: TextureNetwork, samples: TextureSamples, count: int) -> Seen:
+    """Show the pictures of `samples` to the network, `count` parts of each."""
     network.eval()
     embeddings, views = [], []
     chances: dict[str, list[NDArray[np.float64]]] = {name: [] for name in HEADS}
-    for row in rows:
-        pictures = plain_views(samples.folder, row, samples.style, at_most)
-        batch = np.stack(
-            [normalise(resize(one, samples.size, samples.size), samples.preprocessing) for one in pictures]
-        )
+    for row in range(len(samples.rows)):
         with torch.inference_mode():
-            found = network(torch.from_numpy(batch))
+            found = network(torch.from_numpy(samples.looks(row, count)))
         mean = found.embedding.double().mean(0)
         embeddings.append((mean / mean.norm().clamp(min=1e-12)).numpy())
         views.append(found.projection.double().numpy())
         for name in HEADS:
             logits: Tensor = getattr(found, name)
             chances[name].append(logits.double().softmax(1).mean(0).numpy())
-    return Seen(rows, np.stack(embeddings), views, {name: np.stack(each) for name, each in chances.items()})
+    return Seen(samples.rows, np.stack(embeddings), views, {name: np.stack(each) for name, each in chances.items()})
 
 
 def measure(test: Seen, train: Seen) -> dict[str, Any]:

@@ -35,9 +35,9 @@ class TextureTask:
         self.model = TextureNetwork(self.backbone, settings.projection, settings.dropout)
         load_backbone(self.model, settings.arch, settings.weights, settings.weights_file, encoder)
         self.train_samples = TextureSamples(
-            data, self.train_rows, settings.size, settings.style, seed, balanced=settings.steps * settings.batch_size
+            data, self.train_rows, settings.size, settings.part, seed, balanced=settings.steps * settings.batch_size
         )
-        self.valid_samples = TextureSamples(data, [rows[index] for index in valid], settings.size, settings.style, seed)
+        self.valid_samples = TextureSamples(data, [rows[index] for index in valid], settings.size, settings.part, seed)
         self.weights = {name: class_weights(self.train_rows, name) for name in HEADS}
 
     def optimizer(self) -> torch.optim.Optimizer:

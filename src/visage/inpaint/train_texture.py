@@ -79,8 +79,8 @@ def train_texture(
         _write(fitted, settings, task.backbone, out)
         tracker.artifact(out / NETWORK)
         network, _ = load_network(out / NETWORK)
-        samples = TextureSamples(data, test, settings.size, settings.style, seed)
-        seen, known = (look(network, samples, part, settings.patches) for part in (test, task.train_rows))
+        sets = (TextureSamples(data, part, settings.size, settings.part, seed) for part in (test, task.train_rows))
+        seen, known = (look(network, samples, settings.looks) for samples in sets)
         measured = measure(seen, known)
         progress = fitted.progress
         best = progress.history[progress.best_epoch]
