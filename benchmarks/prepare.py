@@ -75,12 +75,10 @@ def main() -> None:
 
 
 def rate(raw: Path, settings: PrepareInpaint, encoder: Path, store: Path, workers: int) -> float:
-    """Pictures a second through the job store, the workers' start left out by the jobs' own clocks."""
+    """Pictures a second through the job store, the workers' start included."""
     originals, _ = list_originals(raw)
     items = [original_item(raw, original.picture, original.label) for original in originals]
     work = PrepareWork(settings, raw, ("", ""), encoder)
-    begun: list[float] = []
-    run_queue(work, items[:8], 8, root=store, workers=1, use=lambda _: begun.append(time.perf_counter()))
     started = time.perf_counter()
     done = run_queue(work, items, 4, root=store, workers=workers, use=lambda _: None)
     assert done.computed

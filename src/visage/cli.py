@@ -42,6 +42,7 @@ TRAINERS = {
     "train_ellipse": "ellipse",
     "train_hair_segmenter": "segmenter",
     "train_patch_head": "patch_head",
+    "train_texture": "texture",
 }
 
 

@@ -14,9 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from closure import ROOT, closure
 from inpaint.toy import change, contents, label_of, portrait, put, run, settings, tree
 from visage.errors import ConfigError, DataError, MissingWeightsError
+from visage.export.weights import write_safetensors
+from visage.features import encoders
+from visage.inpaint.prepare_work import CODE
 from visage.inpaint.record import METADATA, QUARANTINE, parse_row, read_metadata, stored_row
 from visage.io.atomic import read_jsonl
 from visage.io.images import encode_jpeg, read_image
@@ -220,6 +225,43 @@ def test_too_many_bad_originals_stop_the_run(folder: Path) -> None:
     with pytest.raises(DataError, match=r"2 of 4 originals are bad .*raise inpaint\.prepare\.max_bad_fraction"):
         run(folder, folder / "raw")
     assert len(read_jsonl(folder / "out" / QUARANTINE)) == 2
+
+
+def test_hair_outside_the_picture_is_one_clear_reason(folder: Path) -> None:
+    tree(folder / "raw", 4, 1)
+    far = [[{"x": x, "y": y} for x, y in ((900, 900), (990, 900), (990, 990))]]
+    change(folder / "raw", put(folder / "raw", 5), polygon1=far)
+    run(folder, folder / "raw")
+    (entry,) = read_jsonl(folder / "out" / QUARANTINE)
+    assert entry["reason"] == "polygon1 lies outside the picture: export the label again"
+
+
+def test_another_pretrained_encoder_is_another_embedding(folder: Path) -> None:
+    tree(folder / "raw", 3, 1)
+    chosen = settings(embedder="encoder")
+    with pytest.raises(MissingWeightsError, match="dvc repro pretrain_encoder"):
+        run(folder, folder / "raw", chosen)
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        state = encoders.encoder_state(encoders.build("mobilenet_v3_small", 1))
+        write_safetensors(folder / "encoder/encoder.safetensors", state)
+        (folder / "encoder/encoder.json").write_text('{"arch": "mobilenet_v3_small"}')
+        run(folder, folder / "raw", chosen)
+        row = read_metadata(folder / "out")[0]
+        assert (row.identity_by, row.identity_missing) == ("encoder", "")
+        found.append(np.load(folder / "out" / row.identity))
+    assert not np.allclose(*found)
+
+
+def test_every_module_that_decides_a_pack_is_part_of_the_version() -> None:
+    work = "src/visage/inpaint/prepare_work.py"
+    lazily = ("src/visage/inpaint/adaface.py", "src/visage/features/pretrained.py")
+    used = {name.removeprefix("src/visage/") for file in (work, *lazily) for name in closure(ROOT / file)}
+    # Parameters are part of the identity one by one, words of none; the others handle files, jobs and checkpoints.
+    others = ("export/", "jobs/", "inpaint/config.py", "features/table.py", "io/atomic.py", "io/eye_frames.py",
+              "io/khairstyle_vocabulary.py", "runtime.py", "training/")  # fmt: skip
+    assert {name for name in used if not name.startswith(others)} == set(CODE)
 
 
 def test_a_row_that_contradicts_itself_is_refused(prepared: Path) -> None:

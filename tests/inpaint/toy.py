@@ -53,8 +53,7 @@ def put(root: Path, source: int, view: int = 1, size: int = SIZE, **others: Any)
         "basestyle": "bob", "sex": "female", "length": "bob", "color": "black",
         "natural-curl": CURL[source % 4], "hair-width": VOLUME[source % 3],
     }  # fmt: skip
-    ring = FACE * 1.0
-    return write_sample(root, "training", f"VS{source:06d}", view, image, to_rings(mask), [ring], fields, others)
+    return write_sample(root, "training", f"VS{source:06d}", view, image, to_rings(mask), [FACE], fields, others)
 
 
 def tree(root: Path, sources: int = 6, views: int = 2) -> Path:

@@ -93,13 +93,13 @@ def test_nothing_fits_below_the_base() -> None:
 def test_what_does_not_fit_is_refused_with_the_setting_that_does() -> None:
     runtime = replace(toy_runtime(processes=2), memory_gb=2 * 2000 / 1024)
     with pytest.raises(DoesNotFitError, match="finetune.micro_batch=20"):
-        memory.check(BUDGET, "finetune", micro_batch=64, batch_size=128, runtime=runtime)
-    memory.check(BUDGET, "finetune", micro_batch=20, batch_size=128, runtime=runtime)
+        memory.check(BUDGET, "finetune.micro_batch", micro_batch=64, batch_size=128, runtime=runtime)
+    memory.check(BUDGET, "finetune.micro_batch", micro_batch=20, batch_size=128, runtime=runtime)
     # Two processes halve a batch of 40 between them.
-    memory.check(BUDGET, "finetune", micro_batch=64, batch_size=40, runtime=runtime)
+    memory.check(BUDGET, "finetune.micro_batch", micro_batch=64, batch_size=40, runtime=runtime)
 
 
 def test_where_not_even_one_sample_fits_the_budget_is_named() -> None:
     runtime = replace(toy_runtime(), memory_gb=0.5)
     with pytest.raises(DoesNotFitError, match="runtime.memory_gb="):
-        memory.check(replace(BUDGET, limit=512.0), "finetune", 4, 4, runtime)
+        memory.check(replace(BUDGET, limit=512.0), "finetune.micro_batch", 4, 4, runtime)

@@ -5,7 +5,6 @@ pictures and knows no such step, so training must not have it either.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -37,7 +36,7 @@ from visage.io.eye_folders import read_pairs, read_sequences
 from visage.io.eye_frames import HEIGHT, WIDTH, EyeFrame, Rejected
 from visage.io.eye_parquet import read_parquet
 from visage.io.growing import GrowingArray
-from visage.io.intake import check_splits, check_usable, in_order
+from visage.io.intake import check_splits, check_usable, count_reasons, in_order
 from visage.io.splits import SPLITS, split_groups
 from visage.runtime import check_choice, worker_count
 from visage.vision.sheet import contact_sheet, write_sheet
@@ -177,7 +176,7 @@ def _summary(rows: Sequence[Mapping[str, Any]], bad: Sequence[Rejected], setting
         "quarantined": {
             "total": len(bad),
             "fraction": round(len(bad) / (len(rows) + len(bad)), 4),
-            "reasons": dict(sorted(Counter(re.split(r": | \(", entry.reason)[0] for entry in bad).items())),
+            "reasons": count_reasons(bad),
         },
     }
 

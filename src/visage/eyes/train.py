@@ -62,7 +62,7 @@ def train(
     device, eyes = torch_device(runtime, seed), load_set(data)
     task = training.factory()
     budget = memory.measure(task, runtime)
-    memory.check(budget, training.section, settings.micro_batch, settings.batch_size, runtime)
+    memory.check(budget, f"{training.section}.micro_batch", settings.micro_batch, settings.batch_size, runtime)
     total, trained = count_parameters(task.model)
     print(f"samples: {len(task.train_samples)} training, {len(task.valid_samples)} validation frames")
     print(f"model: {kind.model_type}, {total:,} parameters, {trained:,} of them train")

@@ -91,7 +91,9 @@ def finetune(
     factory = partial(FinetuneTask, settings, data, encoder, size, seed)
     device = torch_device(runtime, seed)
     task = factory()
-    memory.check(memory.measure(task, runtime), "finetune", settings.micro_batch, settings.batch_size, runtime)
+    memory.check(
+        memory.measure(task, runtime), "finetune.micro_batch", settings.micro_batch, settings.batch_size, runtime
+    )
     _describe(task, settings, runtime, str(device))
     identity = {"finetune": settings, "runtime": runtime.results(), "seed": seed, "size": size}
     files = {"manifest": str(data / "manifest.jsonl"), "weights": settings.weights_file(encoder)}

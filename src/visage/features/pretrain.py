@@ -70,7 +70,13 @@ def _train(settings: Pretrain, runtime: Runtime, seed: int, directory: Path) -> 
         "pretrain_encoder", params={"pretrain": settings, "runtime": runtime.results(), "seed": seed}
     ) as tracker:
         torch_device(runtime, seed)
-        memory.check(memory.measure(factory(), runtime), "pretrain", settings.micro_batch, settings.batch_size, runtime)
+        memory.check(
+            memory.measure(factory(), runtime),
+            "pretrain.micro_batch",
+            settings.micro_batch,
+            settings.batch_size,
+            runtime,
+        )
         fitted: Fitted = fit(factory, loop_settings(settings, seed), runtime, directory, tracker)
         best = fitted.progress.history[fitted.progress.best_epoch]
         measured: dict[str, Any] = {k: round(v, 4) for k, v in best.items() if k.startswith("valid_") or k == "epoch"}

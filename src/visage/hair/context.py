@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from visage.errors import ConfigError, MissingWeightsError
+from visage.errors import ConfigError
 from visage.export.weights import load_safetensors, write_safetensors
 from visage.features import encoders
+from visage.features.pretrained import encoder_arch
 from visage.features.pyramid import PYRAMID, Pyramid
 from visage.io.atomic import write_json
 
@@ -68,18 +69,14 @@ def build_context(name: str) -> Context:
     return ResNetContext() if name == RESNET else EncoderContext(name)
 
 
-def encoder_arch(folder: Path) -> str:
-    """Of which architecture the encoder is that pretrain_encoder wrote into `folder`.
+def context_arch(folder: Path) -> str:
+    """Of which architecture the encoder is that pretrain_encoder wrote into `folder`, where it can be a context.
 
     Raises:
         MissingWeightsError: there is none.
         ConfigError: it is none of `encoders.ARCHITECTURES`.
     """
-    if not (folder / "encoder.json").is_file():
-        raise MissingWeightsError(
-            f"{folder / 'encoder.json'} is not there: run pretrain_encoder first (dvc repro pretrain_encoder)"
-        )
-    arch = str(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["arch"])
+    arch = encoder_arch(folder)
     if arch not in encoders.ARCHITECTURES:
         known = ", ".join(sorted(encoders.ARCHITECTURES))
         raise ConfigError(f"pretrain.arch={arch} cannot be a context for hair: choose one of {known}")

@@ -15,7 +15,7 @@ from torch import nn
 from visage.errors import DataError
 from visage.features import encoders
 from visage.hair.bisenet import BiSeNet
-from visage.hair.context import RESNET, Context, build_context, encoder_arch, load_encoder, load_file, load_pyramid
+from visage.hair.context import RESNET, Context, build_context, context_arch, load_encoder, load_file, load_pyramid
 from visage.hair.modnet import MODNet
 from visage.training import checkpoint
 
@@ -45,7 +45,7 @@ def context_name(arch: str, encoder: Path) -> str:
     Raises:
         VisageError: the folder holds no encoder, or one that is no context.
     """
-    return encoder_arch(encoder) if KINDS[arch].pretrained else RESNET
+    return context_arch(encoder) if KINDS[arch].pretrained else RESNET
 
 
 def build(arch: str, encoder: Path, weights: Path | None = None) -> nn.Module:

@@ -5,7 +5,6 @@ its strands. What is binary is decided where it is used.
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,8 +24,8 @@ from visage.io.atomic import write_csv, write_json, write_jsonl
 from visage.io.growing import GrowingArray
 from visage.io.hair_folders import read_celebamask, read_figaro, read_folder_pairs, read_lfw_parts
 from visage.io.hair_frames import UNPAIRED, Load, Rejected
-from visage.io.intake import check_splits, check_usable, in_order
-from visage.io.khairstyle import read_khairstyle
+from visage.io.intake import check_splits, check_usable, count_reasons, in_order
+from visage.io.khairstyle import SOURCE, read_khairstyle
 from visage.io.splits import SPLITS, split_groups
 from visage.runtime import check_choice, worker_count
 
@@ -40,7 +39,7 @@ READERS: Mapping[str, Callable[[Path], Iterator[Load]]] = {
 }
 # What a source is: a person only where the data set says who it is.
 SOURCES = {
-    "khairstyle": "the label's source; else the picture's name less its last number",
+    "khairstyle": SOURCE,
     "celebamask": "the identity in identity_CelebA.txt where it lies in the folder; else each picture",
     "figaro": "each picture",
     "lfw_parts": "the name less its number",
@@ -150,7 +149,6 @@ def _facts(result: Converted, sample_id: str) -> dict[str, Any]:
 
 def _summary(rows: Sequence[Mapping[str, Any]], bad: Sequence[Rejected]) -> dict[str, Any]:
     shares = np.array([row["share"] for row in rows])
-    reasons = Counter(re.split(r": | \(", entry.reason)[0] for entry in bad)
     fields = sorted({field for row in rows for field in row["known"]})
     words = Counter(word for row in rows for word in row["unknown"])
     return {
@@ -172,5 +170,5 @@ def _summary(rows: Sequence[Mapping[str, Any]], bad: Sequence[Rejected]) -> dict
                        for name in ATTRIBUTES},
             "unknown_words": dict(sorted(words.items())),
         },
-        "quarantined": {"total": len(bad), "reasons": dict(sorted(reasons.items()))},
+        "quarantined": {"total": len(bad), "reasons": count_reasons(bad)},
     }  # fmt: skip

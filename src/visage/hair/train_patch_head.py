@@ -48,7 +48,9 @@ def train_patch_head(
     factory = partial(PatchTask, settings, patches, data)
     device = torch_device(runtime, seed)
     task = factory()
-    memory.check(memory.measure(task, runtime), "patch_head", settings.micro_batch, settings.batch_size, runtime)
+    memory.check(
+        memory.measure(task, runtime), "patch_head.micro_batch", settings.micro_batch, settings.batch_size, runtime
+    )
     parameters = count_parameters(task.model)[0]
     print(f"samples: {len(task.train_samples)} training, {len(task.valid_samples)} validation patches")
     print(f"model: {parameters:,} parameters on maps of {task.patches.arch}")

@@ -58,7 +58,9 @@ def train_segmenter(
     factory = partial(SegmenterTask, settings, data, encoder, seed, weights)
     device = torch_device(runtime, seed)
     task = factory()
-    memory.check(memory.measure(task, runtime), "segmenter", settings.micro_batch, settings.batch_size, runtime)
+    memory.check(
+        memory.measure(task, runtime), "segmenter.micro_batch", settings.micro_batch, settings.batch_size, runtime
+    )
     context = context_name(settings.arch, encoder)
     total, trained = count_parameters(task.model)
     print(f"samples: {len(task.train_samples)} training (an epoch), {len(task.valid_samples)} validation pictures")

@@ -5,7 +5,6 @@ keeps its cosines exactly. A face that is blurred or missing has no identity: it
 embedding of a blur looks like any other and means nobody.
 """
 
-import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -78,18 +77,10 @@ def projection(width: int) -> NDArray[np.float64]:
 def _encoder(folder: Path) -> Embedder:
     """What the pretrained encoder's last layer saw of the head: it was trained to tell drawn people apart."""
     import torch
-    from torch import nn
 
-    from visage.features import encoders
+    from visage.features.pretrained import open_encoder
 
-    if not (folder / "encoder.json").is_file():
-        raise MissingWeightsError(f"{folder}: no pretrained encoder there: dvc repro pretrain_encoder")
-    arch = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["arch"]
-    weights = str(folder / "encoder.safetensors")
-    network = encoders.build(arch, 1)
-    encoders.load_encoder_state(network, encoders.file_state(weights, "pretrain_encoder"), weights)
-    network.set_submodule(encoders.last_linear(network), nn.Identity())
-    network.eval()
+    network = open_encoder(folder)
     torch.set_num_threads(1)
     preprocessing = Preprocessing(HEAD, HEAD, IMAGENET_MEAN, IMAGENET_STD)
 

@@ -31,13 +31,10 @@ NO_FACE, NO_POINTS, BLURRED, OFF = "no face", "no points", "blurred", "off"
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """embedding: 512 float32 of unit length, or 0 where `missing` says why there is none. by: the embedder's name.
-    sharpness: of the face, 0 without one."""
+    """embedding: 512 float32 of unit length, or 0 where `missing` says why there is none."""
 
     embedding: NDArray[np.float32]
-    by: str
-    missing: str
-    sharpness: float
+    missing: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +42,8 @@ class Prepared:
     """An original's pictures, S x S unless said otherwise.
 
     image, bald: RGB. mask: hair, {0, 255}. filled: what the bald picture invents, {0, 255}, never less than the mask.
-    hair: RGBA. style: RGBA, T x T, or None without hair. patches: RGB P x P, surest first in reading order, with
-    `boxes` (x0, y0) in the picture; candidates: how many there were before the cap. face: its box in the picture, or
-    None, as `face_by` ("polygon", the detector's name, "none") found it.
+    hair: RGBA. style: RGBA, T x T. patches: RGB P x P, in reading order; candidates: how many there were before the
+    cap. face: its box in the picture, or None, as `face_by` ("polygon", the detector's name, "none") found it.
     """
 
     image: Pixels
@@ -55,9 +51,8 @@ class Prepared:
     mask: Pixels
     filled: Pixels
     hair: Pixels
-    style: Pixels | None
+    style: Pixels
     patches: list[Pixels]
-    boxes: list[tuple[int, int]]
     candidates: int
     face: tuple[float, float, float, float] | None
     face_by: str
@@ -83,7 +78,7 @@ def prepare_picture(
         embedder: of identity, or None.
 
     Raises:
-        BadImageError: the picture is too small.
+        BadImageError: the picture is too small, or its polygons show no hair in it.
     """
     if len(picture) < settings.min_side:
         raise BadImageError(
@@ -91,12 +86,14 @@ def prepare_picture(
         )
     image = resize(picture, settings.size, settings.size)
     mask = fill_rings(hair, settings.size)
+    if not mask.any():
+        raise BadImageError("polygon1 lies outside the picture: export the label again")
     bald, filled = remove_hair(image, mask, settings.growth)
     boxes, candidates = patch_places(mask, settings)
     patches = [image[y : y + settings.patch, x : x + settings.patch] for x, y in boxes]
     found, found_by = find_face(image, face, detector, settings.detector)
     return Prepared(
-        image, bald, mask, filled, hair_alone(image, mask), style_image(image, mask, settings.style), patches, boxes,
+        image, bald, mask, filled, hair_alone(image, mask), style_image(image, mask, settings.style), patches,
         candidates, found.box if found else None, found_by, identify(image, found, detector, embedder, settings),
     )  # fmt: skip
 
@@ -106,17 +103,14 @@ def hair_alone(image: Pixels, mask: Pixels) -> Pixels:
     return np.dstack((np.where(mask[..., None] != 0, image, 0).astype(np.uint8), mask))
 
 
-def style_image(image: Pixels, mask: Pixels, side: int) -> Pixels | None:
-    """The square about the hair as RGBA, side x side, nothing but hair in it; None without hair.
+def style_image(image: Pixels, mask: Pixels, side: int) -> Pixels:
+    """The square about the hair, of which there is some, as RGBA, side x side, nothing but hair in it.
 
     Colours are averaged over hair alone, so that no background bleeds in where pixels are brought together; a pixel
     that hair half covers is one, its colour the hair's.
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    # The last row and column belong to it.
-    box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    left, top, width, height = cv2.boundingRect(mask)
+    box = float(left), float(top), float(left + width), float(top + height)
     colours = crop_square(hair_alone(image, mask)[..., :3], box, side).astype(np.float32)
     cover = crop_square(np.ascontiguousarray(mask), box, side)
     alone = np.where(cover[..., None] >= 128, colours * 255 / np.maximum(cover, 1)[..., None].astype(np.float32), 0)
@@ -130,16 +124,13 @@ def patch_places(mask: Pixels, settings: PrepareInpaint) -> tuple[list[tuple[int
 
     Windows slide over the hair's bounding box, its last row and column included.
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     side = settings.patch
-    if not len(rows):
-        return [], 0
+    left, top, width, height = cv2.boundingRect(mask)
     total = cv2.integral((mask != 0).astype(np.uint8))
-    top, left = int(rows[0]), int(columns[0])
     found = []
     overlap = max(0, side - settings.patch_stride)
-    for y in (top + start for start in starts(int(rows[-1]) + 1 - top, side, overlap)):
-        for x in (left + start for start in starts(int(columns[-1]) + 1 - left, side, overlap)):
+    for y in (top + start for start in starts(height, side, overlap)):
+        for x in (left + start for start in starts(width, side, overlap)):
             if y + side > len(mask) or x + side > mask.shape[1]:
                 continue  # hair narrower than a patch, at the picture's border
             inside = total[y + side, x + side] - total[y, x + side] - total[y + side, x] + total[y, x]
@@ -167,21 +158,20 @@ def identify(
 ) -> Identity:
     """The identity of `face`, or why it has none; it never stops a picture."""
     if embedder is None:
-        return Identity(NULL, settings.embedder, OFF, 0.0)
+        return Identity(NULL, OFF)
     if face is None:
-        return Identity(NULL, settings.embedder, NO_FACE, 0.0)
-    sharp = sharpness(image, face)
-    if sharp < settings.sharpness:
-        return Identity(NULL, settings.embedder, BLURRED, sharp)
+        return Identity(NULL, NO_FACE)
+    if sharpness(image, face) < settings.sharpness:
+        return Identity(NULL, BLURRED)
     if settings.embedder in ALIGNED and face.points is None:
         near = _points_near(image, face, detector)
         if near is None:
-            return Identity(NULL, settings.embedder, NO_POINTS, sharp)
+            return Identity(NULL, NO_POINTS)
         face = near
     try:
-        return Identity(to_width(embedder(image, face)), settings.embedder, "", sharp)
+        return Identity(to_width(embedder(image, face)))
     except ValueError:
-        return Identity(NULL, settings.embedder, BLURRED, sharp)
+        return Identity(NULL, BLURRED)
 
 
 def _points_near(image: Pixels, face: Face, detector: Detector | None) -> Face | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from visage.errors import BadImageError, DataError, MissingWeightsError
+from visage.features.table import WEIGHTS
 from visage.inpaint.config import InpaintData, PrepareInpaint
 from visage.inpaint.identity import ALIGNED
 from visage.inpaint.originals import NO_HAIR, Original, list_originals, shared_out
@@ -38,13 +39,13 @@ from visage.io.atomic import sha256_file, sweep, write_bytes, write_json, write_
 from visage.io.eye_frames import Rejected
 from visage.io.hair_frames import UNPAIRED
 from visage.io.intake import check_splits, check_usable
+from visage.io.khairstyle import SOURCE
 from visage.io.splits import split_groups
 from visage.jobs.queue import Results, run_queue
 from visage.runtime import Runtime, worker_count
 from visage.tracking.tracker import track
 
 MAX_WORKERS = 8
-SOURCE = "the label's source; else the picture's name less its last number"
 
 
 def prepare(
@@ -86,7 +87,7 @@ def prepare(
     if not root.is_dir():
         raise DataError(f"inpaint.data.root={data.root}: no such folder: draw, fetch or link the data there first")
     originals, bad = list_originals(root)
-    weights = needed_weights(settings, any(not original.faced for original in originals))
+    weights = needed_weights(settings, any(not original.faced for original in originals), encoder)
     work = PrepareWork(settings, root.absolute(), weights, encoder.absolute())
     items, usable = [], []
     for original in originals:
@@ -108,6 +109,7 @@ def prepare(
         result.update(_assemble(results, usable, bad, data, settings, fractions, seed, out, plots))
 
     if not items:
+        write_quarantine(out, bad)
         check_usable(0, [], bad, settings.max_bad_fraction, "inpaint.prepare", "original", out / QUARANTINE)
     with track(work.name, params={"inpaint.prepare": settings, "runtime": runtime.results()}):
         run_queue(
@@ -127,28 +129,33 @@ def prepare(
     return result
 
 
-def needed_weights(settings: PrepareInpaint, unmarked: bool) -> tuple[str, str]:
+def needed_weights(settings: PrepareInpaint, unmarked: bool, encoder: Path) -> tuple[str, str]:
     """The SHA-256 of the detector's and of the embedder's file, "" for one that is not used.
 
     unmarked: a picture has no polygon of its face. The detector is also asked for the five points that an embedder
-    needs.
+    needs. encoder: the folder of pretrain_encoder, whose weights embedder "encoder" has.
 
     Raises:
         MissingWeightsError: a file that is needed is not there.
     """
-    found = []
     asked = settings.detector != "none" and (unmarked or settings.embedder in ALIGNED)
-    for needed, key, file in (
-        (asked, "detector", settings.detector_file),
-        (settings.embedder in ALIGNED, "embedder", settings.embedder_file),
-    ):
-        if needed and not Path(file).is_file():
-            raise MissingWeightsError(
-                f"inpaint.prepare.{key}_file={file} is not there, and inpaint.prepare.{key}={getattr(settings, key)} "
-                "needs it: bring the file (visage models fetch yunet), or set the key to none"
-            )
-        found.append(sha256_file(file) if needed else "")
-    return found[0], found[1]
+    detector = embedder = ""
+    if asked:
+        detector = _checksum(Path(settings.detector_file), "detector", settings.detector)
+    if settings.embedder in ALIGNED:
+        embedder = _checksum(Path(settings.embedder_file), "embedder", settings.embedder)
+    elif settings.embedder == "encoder":
+        embedder = _checksum(encoder / WEIGHTS, "embedder", settings.embedder)
+    return detector, embedder
+
+
+def _checksum(file: Path, key: str, value: str) -> str:
+    if not file.is_file():
+        raise MissingWeightsError(
+            f"inpaint.prepare.{key}_file={file} is not there, and inpaint.prepare.{key}={value} needs it: bring it "
+            "(visage models fetch yunet, dvc repro pretrain_encoder), or set the key to none"
+        )
+    return sha256_file(file)
 
 
 def _assemble(
@@ -171,7 +178,7 @@ def _assemble(
     pairs = list(zip(originals, errors, strict=True))
     bad = [*refused, *(Rejected(original.picture, error) for original, error in pairs if error)]
     good = [original for original, error in pairs if not error]
-    write_jsonl(out / QUARANTINE, ({"sample_id": entry.sample_id, "reason": entry.reason} for entry in bad))
+    write_quarantine(out, bad)
     faulty = [entry for entry in bad if not entry.reason.startswith((UNPAIRED, NO_HAIR))]
     limit = settings.max_bad_fraction
     check_usable(len(good), faulty, bad, limit, "inpaint.prepare", "original", out / QUARANTINE)
@@ -192,17 +199,21 @@ def _assemble(
         taken[stem] += 1
         name = stem if taken[stem] == 1 else f"{stem}_{taken[stem]}"
         patches = sorted(file for file in files if file.startswith("patch_"))[: kept[len(rows)]]
-        rows.append(_row(original, name, splits[original.source], files, patches, fact, out))
+        rows.append(_row(original, name, splits[original.source], files, patches, fact, settings.embedder, out))
         facts.append(fact)
     words = [word for original in good for word in original.unknown]
     result = summary(rows, facts, [original.attributes for original in good], words, bad, settings)
-
     digest = results.plan.digest
     write_json(out / META, {"name": data.name, "size": settings.size, "patch": settings.patch, "style": settings.style,
                             "curls": CURLS, "volumes": VOLUMES, "source": SOURCE, "digest": digest})  # fmt: skip
     write_samples(out, rows, seed, plots / "samples.png")
     write_jsonl(out / METADATA, map(stored_row, rows))
     return result
+
+
+def write_quarantine(out: Path, bad: Sequence[Rejected]) -> None:
+    """Write quarantine.jsonl: what is not used, and why."""
+    write_jsonl(out / QUARANTINE, ({"sample_id": entry.sample_id, "reason": entry.reason} for entry in bad))
 
 
 def _packs(results: Results) -> Iterator[dict[str, bytes]]:
@@ -220,6 +231,7 @@ def _row(
     files: Mapping[str, bytes],
     patches: Sequence[str],
     fact: Mapping[str, Any],
+    embedder: str,
     out: Path,
 ) -> Row:
     """Write one original's files; returns its row."""
@@ -243,7 +255,7 @@ def _row(
         hair_only=paths["hair.png"],
         style=paths["style.png"],
         identity=paths["identity.npy"],
-        identity_by=fact["identity_by"],
+        identity_by=embedder,
         identity_missing=fact["identity_missing"],
         patches=cut,
         num_patches=len(cut),

@@ -1,6 +1,5 @@
 """What `prepare_inpaint` reports: counts, classes, yields, coverage of the vocabulary, faults."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from visage.inpaint.prompt import CURL_FIELD, CURLS, MISSING, VOLUME_FIELD, VOLU
 from visage.inpaint.record import Row
 from visage.io.eye_frames import Rejected
 from visage.io.hair_frames import Attribute
+from visage.io.intake import count_reasons
 from visage.io.khairstyle_vocabulary import VOCABULARY
 from visage.io.splits import SPLITS
 
@@ -28,7 +28,6 @@ def summary(
 
     facts: of the packs. attributes: of each row's record. unknown: "field=value" of words without a translation.
     """
-    reasons = Counter(re.split(r": | \(", entry.reason)[0] for entry in bad)
     counts = np.array([row.num_patches for row in rows])
 
     def of_classes(name: str, classes: Sequence[str]) -> dict[str, int]:
@@ -62,5 +61,5 @@ def summary(
             "unknown_words": dict(sorted(Counter(unknown).items())),
         },
         "labels_used": {"curl": CURL_FIELD, "volume": VOLUME_FIELD},
-        "quarantined": {"total": len(bad), "reasons": dict(sorted(reasons.items()))},
+        "quarantined": {"total": len(bad), "reasons": count_reasons(bad)},
     }

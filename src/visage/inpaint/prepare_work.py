@@ -23,7 +23,7 @@ from visage.inpaint.config import PrepareInpaint
 from visage.inpaint.identity import open_embedder
 from visage.inpaint.pictures import Prepared, prepare_picture, shares
 from visage.io.atomic import sha256_bytes
-from visage.io.images import encode_png, read_file
+from visage.io.images import DECODER, encode_png, read_file
 from visage.io.khairstyle import parse_record, read_square
 from visage.io.rgba import encode_rgba
 from visage.jobs.plan import Item
@@ -35,13 +35,15 @@ PACK, COUNT = "pack", "patches"
 END = b"\x01"
 FACTS = "facts.json"
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that the format has: the same pictures, the same bytes
-HERE, VISION = Path(__file__).parent, Path(__file__).parents[1] / "vision"
+PACKAGE = Path(__file__).parents[1]
 CODE = (
-    *(HERE / name for name in ("prepare_work.py", "pictures.py", "identity.py", "adaface.py")),
-    *(VISION / name for name in ("align.py", "bald.py", "detect.py", "patches.py", "resize.py")),
-)
+    "features/encoders.py", "features/pretrained.py", "inpaint/adaface.py", "inpaint/identity.py",
+    "inpaint/pictures.py", "inpaint/prepare_work.py", "io/hair_frames.py", "io/headers.py", "io/images.py",
+    "io/khairstyle.py", "io/khairstyle_rings.py", "io/rgba.py", "vision/align.py", "vision/bald.py",
+    "vision/detect.py", "vision/normalise.py", "vision/patches.py", "vision/resize.py",
+)  # fmt: skip
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")
-# What shapes a picture's files; shares of splits and caps of a source do not.
+# What shapes a picture's files; shares of splits do not.
 DECISIVE = (
     "size", "min_side", "growth", "detector", "detector_score", "embedder", "sharpness", "patch", "patch_stride",
     "patch_hair", "patches_per_source", "style",
@@ -57,7 +59,7 @@ def original_item(root: Path, picture: str, label: str) -> Item:
 @dataclass(frozen=True)
 class PrepareWork:
     """settings: of the stage. root: of the originals, which every worker must see. weights: SHA-256 of the detector's
-    and the embedder's files. encoder: the folder of pretrain_encoder."""
+    and the embedder's files, "" for one that is not opened. encoder: the folder of pretrain_encoder."""
 
     settings: PrepareInpaint
     root: Path
@@ -71,7 +73,8 @@ class PrepareWork:
         return {
             "settings": {name: settings[name] for name in DECISIVE},
             "weights": self.weights,
-            "code": code_version(*CODE),
+            "decoder": DECODER,
+            "code": code_version(*(PACKAGE / file for file in CODE)),
             "libraries": {library: importlib.metadata.version(library) for library in LIBRARIES},
         }
 
@@ -116,19 +119,15 @@ def pack(prepared: Prepared) -> bytes:
         "bald.png": encode_png(prepared.bald),
         "filled.png": encode_png(prepared.filled),
         "hair.png": encode_rgba(prepared.hair),
+        "style.png": encode_rgba(prepared.style),
         "identity.npy": npy(prepared.identity.embedding),
     }
-    if prepared.style is not None:
-        files["style.png"] = encode_rgba(prepared.style)
     files |= {f"patch_{index:03d}.png": encode_png(patch) for index, patch in enumerate(prepared.patches)}
     facts = {
         **shares(prepared),
         "face": None if prepared.face is None else [round(value, 2) for value in prepared.face],
         "face_by": prepared.face_by,
-        "identity_by": prepared.identity.by,
         "identity_missing": prepared.identity.missing,
-        "sharpness": round(prepared.identity.sharpness, 2),
-        "patch_boxes": [list(box) for box in prepared.boxes],
         "patch_candidates": prepared.candidates,
     }
     files[FACTS] = json.dumps(facts).encode()

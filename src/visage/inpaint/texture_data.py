@@ -137,4 +137,4 @@ def thumbnail(folder: Path, row: Row, side: int) -> Pixels:
     """The style image over white, side x side RGB, for pictures of the embedding."""
     style = read_rgba(folder / row.style)
     shown = np.where(style[..., 3:] != 0, style[..., :3], np.uint8(255))
-    return cv2.resize(shown, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return resize(shown, side, side)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,20 +104,3 @@ def uniformity(seen: Seen) -> float:
     first = np.stack([views[0] for views in seen.views])
     apart = np.square(first[:, None] - first[None]).sum(2)[np.triu_indices(len(first), 1)]
     return float(np.log(np.mean(np.exp(-UNIFORMITY * apart)))) if len(apart) else 0.0
-
-
-def write_plots(test: Seen, train: Seen, folder: Path, path: Path) -> None:
-    """confusion_curl.csv, confusion_volume.csv, embedding.png and neighbours.png into `path`; folder: of the set."""
-    from visage.inpaint.texture_plots import draw_map, draw_neighbours
-    from visage.io.atomic import write_csv
-
-    for name, classes in HEADS.items():
-        told = test.chances[name].argmax(1)
-        rows = [
-            {"actual": classes[truth], "predicted": classes[answer]}
-            for truth, answer in zip(test.labels(name), told, strict=True)
-            if truth != MISSING
-        ]
-        write_csv(path / f"confusion_{name}.csv", rows, ["actual", "predicted"])
-    draw_map(test, folder, path / "embedding.png")
-    draw_neighbours(test, train, folder, path / "neighbours.png")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
@@ -16,11 +15,11 @@ from torchvision import models
 from visage.errors import DataError, MissingWeightsError
 from visage.export.weights import load_safetensors
 from visage.features import encoders
+from visage.features.pretrained import encoder_arch, headless, open_encoder
 from visage.inpaint.prompt import CURLS, VOLUMES
 from visage.io.atomic import write_bytes
 
 RESNETS = {"resnet18": models.resnet18, "resnet50": models.resnet50}
-WIDTHS = {"resnet18": 512, "resnet50": 2048}
 ENCODER = "encoder"
 IMAGENET = {"resnet18": "ResNet18_Weights.IMAGENET1K_V1", "resnet50": "ResNet50_Weights.IMAGENET1K_V2"}
 CONFIG = "config"  # the key of a file's header that says how to build the network
@@ -42,13 +41,12 @@ class TextureNetwork(nn.Module):
     def __init__(self, arch: str, projection: int, dropout: float) -> None:
         super().__init__()
         if arch in RESNETS:
-            width = WIDTHS[arch]
             self.backbone: nn.Module = RESNETS[arch](weights=None)
+            width = self.backbone.fc.in_features
             self.backbone.fc = nn.Identity()
         else:
+            self.backbone = headless(arch)
             width = encoders.get_architecture(arch).dim
-            self.backbone = encoders.build(arch, 1)
-            self.backbone.set_submodule(encoders.last_linear(self.backbone), nn.Identity())
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection))
         self.curl = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, len(CURLS)))
         self.volume = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, len(VOLUMES)))
@@ -65,11 +63,7 @@ def backbone_name(arch: str, encoder: Path) -> str:
     Raises:
         MissingWeightsError: the folder holds none.
     """
-    if arch != ENCODER:
-        return arch
-    if not (encoder / "encoder.json").is_file():
-        raise MissingWeightsError(f"{encoder}: no pretrained encoder there: dvc repro pretrain_encoder")
-    return json.loads((encoder / "encoder.json").read_text(encoding="utf-8"))["arch"]
+    return encoder_arch(encoder) if arch == ENCODER else arch
 
 
 def load_backbone(network: TextureNetwork, arch: str, weights: str, file: str | None, encoder: Path) -> None:
@@ -81,11 +75,11 @@ def load_backbone(network: TextureNetwork, arch: str, weights: str, file: str | 
         DataError: they are of another architecture.
     """
     if arch == ENCODER:
-        state = load_safetensors(encoder / "encoder.safetensors")[0]
-        file = str(encoder)
-    elif weights == "none":
+        network.backbone.load_state_dict(open_encoder(encoder).state_dict())
         return
-    elif weights == "imagenet":
+    if weights == "none":
+        return
+    if weights == "imagenet":
         try:
             state = dict(models.get_weight(IMAGENET[arch]).get_state_dict(progress=False, check_hash=True))
         except (OSError, RuntimeError) as error:
@@ -126,10 +120,3 @@ def load_network(path: Path) -> tuple[TextureNetwork, dict[str, Any]]:
     except (KeyError, ValueError, RuntimeError):
         raise DataError(f"{path}: not a texture encoder: dvc repro train_texture") from None
     return network.eval(), config
-
-
-def embed(network: TextureNetwork, views: Tensor) -> Texture:
-    """`views` through the network in portions, without gradients."""
-    with torch.inference_mode():
-        parts = [network(part) for part in views.split(64)]
-    return Texture(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -1,7 +1,6 @@
 """Pictures of the texture embedding: a map of thumbnails, and the nearest neighbours of some pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,14 +9,28 @@ from numpy.typing import NDArray
 from visage.inpaint.prompt import CURLS, MISSING, VOLUMES
 from visage.inpaint.record import Row
 from visage.inpaint.texture_data import thumbnail
+from visage.inpaint.texture_measure import Seen
+from visage.inpaint.texture_task import HEADS
+from visage.io.atomic import write_csv
 from visage.vision.sheet import contact_sheet, write_sheet
-
-if TYPE_CHECKING:
-    from visage.inpaint.texture_measure import Seen
 
 SIDE, THUMB, AT_MOST = 720, 40, 120
 INKS = ((70, 110, 200), (60, 170, 90), (230, 150, 40), (200, 60, 60), (150, 150, 150))
 QUERIES, NEIGHBOURS, TILE = 8, 5, 84
+
+
+def write_plots(test: Seen, train: Seen, folder: Path, path: Path) -> None:
+    """confusion_curl.csv, confusion_volume.csv, embedding.png and neighbours.png into `path`; folder: of the set."""
+    for name, classes in HEADS.items():
+        told = test.chances[name].argmax(1)
+        rows = [
+            {"actual": classes[truth], "predicted": classes[answer]}
+            for truth, answer in zip(test.labels(name), told, strict=True)
+            if truth != MISSING
+        ]
+        write_csv(path / f"confusion_{name}.csv", rows, ["actual", "predicted"])
+    draw_map(test, folder, path / "embedding.png")
+    draw_neighbours(test, train, folder, path / "neighbours.png")
 
 
 def plane(embedding: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,7 +41,7 @@ def plane(embedding: NDArray[np.float64]) -> NDArray[np.float64]:
     return centred @ axes.T
 
 
-def draw_map(seen: "Seen", folder: Path, path: Path) -> None:
+def draw_map(seen: Seen, folder: Path, path: Path) -> None:
     """Thumbnails at the places of their embeddings, framed in the colour of their curl."""
     places = plane(seen.embedding)
     low, high = places.min(0), places.max(0)
@@ -44,7 +57,7 @@ def draw_map(seen: "Seen", folder: Path, path: Path) -> None:
     write_sheet(path, canvas)
 
 
-def draw_neighbours(test: "Seen", train: "Seen", folder: Path, path: Path) -> None:
+def draw_neighbours(test: Seen, train: Seen, folder: Path, path: Path) -> None:
     """A row for each of some test pictures: itself, then the nearest training pictures."""
     order = np.argsort(-(test.embedding @ train.embedding.T), axis=1, kind="stable")[:, :NEIGHBOURS]
     tiles = []

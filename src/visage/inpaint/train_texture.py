@@ -12,8 +12,9 @@ from visage.errors import DataError
 from visage.inpaint.config import Texture
 from visage.inpaint.record import METADATA, read_metadata
 from visage.inpaint.texture_data import TextureSamples
-from visage.inpaint.texture_measure import look, measure, write_plots
+from visage.inpaint.texture_measure import look, measure
 from visage.inpaint.texture_net import ENCODER, load_network, write_network
+from visage.inpaint.texture_plots import write_plots
 from visage.inpaint.texture_task import TextureTask
 from visage.io.atomic import sha256_file, write_json
 from visage.runtime import Runtime, torch_device
@@ -58,7 +59,7 @@ def train_texture(
     device = torch_device(runtime, seed)
     task = factory()
     size = settings.batch_size
-    memory.check(memory.measure(task, runtime), "texture", size, size, runtime)
+    memory.check(memory.measure(task, runtime), "texture.batch_size", size, size, runtime)
     parameters = count_parameters(task.model)[0]
     print(f"samples: {len(task.train_rows)} training, {len(task.valid_samples)} validation, {len(test)} test pictures")
     print(f"model: {task.backbone}, {parameters:,} parameters")

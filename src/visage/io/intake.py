@@ -3,7 +3,8 @@
 The data of a domain differ in what a sample holds; how many may be bad, and that no split may stay empty, do not.
 """
 
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,11 @@ def check_usable(
         )
     if not good:
         raise DataError(f"no usable {noun} ({where}): repair them")
+
+
+def count_reasons(bad: Iterable[Rejected]) -> dict[str, int]:
+    """How many were rejected for each fault, without the details in a reason, in order of the faults."""
+    return dict(sorted(Counter(re.split(r": | \(", entry.reason)[0] for entry in bad).items()))
 
 
 def check_splits(

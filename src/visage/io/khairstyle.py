@@ -35,7 +35,14 @@ from visage.io.images import read_file
 from visage.io.khairstyle_rings import CROP, FACE, HAIR, Ring, fill_rings
 from visage.io.khairstyle_vocabulary import VOCABULARY, is_empty, to_english
 
+# How the reasons begin for which half of a pair, or a second label, is refused.
+NO_PICTURE, NO_LABEL = f"{UNPAIRED} (a label without its picture)", f"{UNPAIRED} (a picture without its label)"
+SECOND_LABEL = "second label of its picture"
+# What a source is, for messages and descriptions; `source_of` finds it.
+SOURCE = "the label's source; else the picture's name less its last number"
 FARTHEST = 1e5  # pixels from the crop; what lies farther is no coordinate
+# Labels in order, and pictures by stem; paths are relative to the data set.
+Tree = tuple[list[str], dict[str, list[str]]]
 SETS = ("mqset", "hqset", "rawset")  # which copy of a picture to take, the best fit to the polygons first
 
 
@@ -71,16 +78,17 @@ def read_khairstyle(root: Path) -> Iterator[Load]:
             yield loading(pair.picture, partial(_load, root, pair.picture, pair.record))
 
 
-def read_pairs(root: Path) -> Iterator[Pair | Rejected]:
+def read_pairs(root: Path, tree: Tree | None = None) -> Iterator[Pair | Rejected]:
     """Every picture below `root` that has a label, by the labels' paths; no picture is opened but to see what it is.
 
-    A second label of a picture is left out where it is the same, byte for byte, and refused where it differs. Labels
-    without a picture and pictures without a label are refused as `UNPAIRED`.
+    tree: what `list_tree` gave, where it is known. A second label of a picture is left out where it is the same, byte
+    for byte, and refused where it differs. Labels without a picture and pictures without a label are refused as
+    `UNPAIRED`.
 
     Raises:
         DataError: there is no label.
     """
-    labels, pictures = list_tree(root)
+    labels, pictures = tree or list_tree(root)
     if not labels:
         raise DataError(f"{root}: no labels (*.json) in it: give the folder of training/ and validation/")
     taken: dict[str, str] = {}
@@ -93,15 +101,15 @@ def read_pairs(root: Path) -> Iterator[Pair | Rejected]:
             continue
         picture = _picture_of(label, record.filename, pictures)
         if picture is None:
-            yield Rejected(label, f"{UNPAIRED} (a label without its picture): add {record.filename or 'it'}")
+            yield Rejected(label, f"{NO_PICTURE}: add {record.filename or 'it'}")
         elif picture not in taken:
             taken[picture] = label
             yield Pair(picture, label, record)
         elif (root / taken[picture]).read_bytes() != data:
-            yield Rejected(label, f"second label of its picture (the other is {taken[picture]}): remove one")
+            yield Rejected(label, f"{SECOND_LABEL} (the other is {taken[picture]}): remove one")
     stems = {_stem(picture) for picture in taken}
     for stem in sorted(pictures.keys() - stems):
-        yield Rejected(pictures[stem][0], f"{UNPAIRED} (a picture without its label): add the label")
+        yield Rejected(pictures[stem][0], f"{NO_LABEL}: add the label")
 
 
 def parse_record(data: bytes, name: str) -> Record:
@@ -159,7 +167,7 @@ def _load(root: Path, picture: str, record: Record) -> HairFrame:
     return HairFrame(stem, source, picture, image, alpha, record.attributes, record.unknown)
 
 
-def list_tree(root: Path) -> tuple[list[str], dict[str, list[str]]]:
+def list_tree(root: Path) -> Tree:
     """Labels in order, those under a picture's name last, and pictures by stem; hidden files are left out."""
     labels: list[tuple[bool, str]] = []
     pictures: dict[str, list[str]] = {}

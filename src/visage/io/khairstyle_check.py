@@ -6,10 +6,9 @@ from pathlib import Path
 
 from visage.errors import BadImageError, DataError
 from visage.io.eye_frames import Rejected
-from visage.io.hair_frames import UNPAIRED
 from visage.io.headers import read_header
 from visage.io.images import read_file
-from visage.io.khairstyle import list_tree, read_pairs, source_of
+from visage.io.khairstyle import NO_LABEL, NO_PICTURE, SECOND_LABEL, list_tree, read_pairs, source_of
 from visage.io.khairstyle_vocabulary import VOCABULARY
 
 LEAST_SOURCES = 3  # one for each split
@@ -67,12 +66,12 @@ def check_tree(root: Path) -> Tree:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder: give the folder of training/ and validation/")
-    labels, pictures = list_tree(root)
+    listed = labels, pictures = list_tree(root)
     tree = Tree(labels=len(labels), pictures=sum(map(len, pictures.values())))
     tree.missaved = sum(not label.lower().endswith(".json") for label in labels)
     tree.classes = {name: Counter() for name in BALANCED}
     sources: set[str] = set()
-    for pair in read_pairs(root):
+    for pair in read_pairs(root, listed):
         if isinstance(pair, Rejected):
             _count_fault(tree, pair)
             continue
@@ -94,15 +93,16 @@ def check_tree(root: Path) -> Tree:
 
 
 def _count_fault(tree: Tree, fault: Rejected) -> None:
-    if not fault.reason.startswith(UNPAIRED):
-        tree.repeated += "second label" in fault.reason
-        tree.damaged += "second label" not in fault.reason
+    if fault.reason.startswith(NO_PICTURE):
+        tree.orphan_labels += 1
+    elif fault.reason.startswith(NO_LABEL):
+        tree.orphan_pictures += 1
+    else:
+        repeated = fault.reason.startswith(SECOND_LABEL)
+        tree.repeated += repeated
+        tree.damaged += not repeated
         if len(tree.faults) < SHOWN:
             tree.faults.append(f"{fault.sample_id}: {fault.reason}")
-    elif "label without" in fault.reason:
-        tree.orphan_labels += 1
-    else:
-        tree.orphan_pictures += 1
 
 
 def _side(root: Path, picture: str) -> int:

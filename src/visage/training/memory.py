@@ -76,8 +76,8 @@ def measure(task: Task, runtime: Runtime) -> Budget:
     return Budget(base, max(per_sample, 1e-6), runtime.memory_gb * 1024 / (1 if on_gpu else runtime.processes))
 
 
-def check(budget: Budget, section: str, micro_batch: int, batch_size: int, runtime: Runtime) -> None:
-    """Refuse a micro-batch that would pass the budget, naming the one that fits.
+def check(budget: Budget, key: str, micro_batch: int, batch_size: int, runtime: Runtime) -> None:
+    """Refuse a micro-batch that would pass the budget, naming the one that fits; key: the parameter that sets it.
 
     Raises:
         DoesNotFitError: the prediction is above `runtime.memory_gb`.
@@ -88,10 +88,9 @@ def check(budget: Budget, section: str, micro_batch: int, batch_size: int, runti
         print(f"memory: {total:.2f} GB predicted of {runtime.memory_gb:g} GB", flush=True)
         return
     fits = budget.largest(part)
-    remedy = f"{section}.micro_batch={fits}" if fits else f"runtime.memory_gb={total + 0.5:.1f}, or smaller pictures"
+    remedy = f"{key}={fits}" if fits else f"runtime.memory_gb={total + 0.5:.1f}, or smaller pictures"
     raise DoesNotFitError(
-        f"{section}.micro_batch={micro_batch} needs about {total:.2f} GB, runtime.memory_gb is {runtime.memory_gb:g}: "
-        f"set {remedy}"
+        f"{key}={micro_batch} needs about {total:.2f} GB, runtime.memory_gb is {runtime.memory_gb:g}: set {remedy}"
     )
 
 
