@@ -13,6 +13,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from visage.cli_pictures import recolor, tryon
 from visage.errors import ConfigError, VisageError
 
 app = typer.Typer(
@@ -43,6 +44,8 @@ TRAINERS = {
     "train_hair_segmenter": "segmenter",
     "train_patch_head": "patch_head",
     "train_texture": "texture",
+    "train_autoencoder": "autoencoder",
+    "train_inpainter": "inpainter",
 }
 
 
@@ -141,26 +144,8 @@ def predict(
         raise typer.Exit(1)
 
 
-@command
-def recolor(
-    image: Annotated[Path, typer.Argument(help="a picture of a person")],
-    color: Annotated[str, typer.Option(help="a name of conf/palette.yaml, or '#rrggbb'")],
-    out: Annotated[Path, typer.Option(help="a .png, which keeps all else to the bit, or a .jpg")],
-    intensity: Annotated[float, typer.Option(help="from 0, unchanged, to 1, wholly the new colour")] = 0.8,
-    mask: Annotated[Optional[Path], typer.Option(help="where the hair is, white on black; instead of a model")] = None,
-    model: Annotated[Optional[str], typer.Option(help="an exported hair model; default hair")] = None,
-    size: Annotated[Optional[int], typer.Option(help="pixels of the model's input, a multiple of 32: finer")] = None,
-    skin: Annotated[Optional[Path], typer.Option(help="where skin is, white on black: it keeps its colour")] = None,
-) -> None:
-    """Give the hair in a picture another colour."""
-    from visage.serving.recolor import recolor_file
-
-    if mask is not None and (model is not None or size is not None):
-        raise VisageError("--mask takes the place of a model: leave out --model and --size, or --mask")
-    done = recolor_file(image, color, out, intensity=intensity, mask=mask, skin=skin, model=model or "hair", size=size)
-    print(f"{done.share:.1%} of the picture is now {done.color.name}: {done.path}", file=sys.stderr)
-    if not done.share:
-        print("no hair was found: the picture is as it was", file=sys.stderr)
+command(recolor)
+command(tryon)
 
 
 @data_app.command("check")

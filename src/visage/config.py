@@ -23,6 +23,7 @@ from visage.faces.config import Faces, Finetune, Heads
 from visage.features.config import Features, Pretrain
 from visage.hair.config import Hair, Patches, PatchHead, Segmenter, ZeroShot
 from visage.inpaint.config import Inpaint, Texture
+from visage.inpaint.diffusion_config import Autoencoder, Gate, Inpainter, Prompts, Tryout
 from visage.runtime import Runtime, tune
 
 
@@ -48,6 +49,11 @@ class Config:
     patch_head: PatchHead = field(default_factory=PatchHead)
     inpaint: Inpaint = field(default_factory=Inpaint)
     texture: Texture = field(default_factory=Texture)
+    autoencoder: Autoencoder = field(default_factory=Autoencoder)
+    prompts: Prompts = field(default_factory=Prompts)
+    inpainter: Inpainter = field(default_factory=Inpainter)
+    tryout: Tryout = field(default_factory=Tryout)
+    gate: Gate = field(default_factory=Gate)
 
     def check(self) -> None:
         """Refuse values out of range in any section: an hour before the stage that reads them, if need be.
@@ -58,7 +64,8 @@ class Config:
         faces = (self.faces.prepare, self.pretrain, self.features, self.heads, self.finetune)
         eyes = (self.eyes, self.pupil, self.ellipse)
         hair = (self.hair, self.zero_shot, self.segmenter, self.patches, self.patch_head)
-        for section in (*faces, *eyes, *hair, self.inpaint, self.texture):
+        painting = (self.inpaint, self.texture, self.autoencoder, self.prompts, self.inpainter, self.tryout, self.gate)
+        for section in (*faces, *eyes, *hair, *painting):
             section.check()
         if self.features.size > self.faces.prepare.size:
             raise ConfigError(

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from visage.serving.recolor import recolor_file
     from visage.serving.segmenter import Segmenter
     from visage.serving.store import OutputStore
+    from visage.serving.tryon import try_on
 
-__all__ = ["ModelCache", "OutputStore", "Segmenter", "recolor_file"]
-PLACES = dict(zip(__all__, ("cache", "store", "segmenter", "recolor"), strict=True))
+__all__ = ["ModelCache", "OutputStore", "Segmenter", "recolor_file", "try_on"]
+PLACES = dict(zip(__all__, ("cache", "store", "segmenter", "recolor", "tryon"), strict=True))
 
 
 def __getattr__(name: str) -> object:

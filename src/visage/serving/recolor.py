@@ -58,7 +58,7 @@ def recolor_file(
     target, laps = parse_color(color), Laps()
     check_intensity(intensity)
     if not isinstance(out, OutputStore):
-        _check_out(Path(out), [Path(path) for path in (image, mask, skin) if path is not None])
+        check_out(Path(out), [Path(path) for path in (image, mask, skin) if path is not None])
     finder = (segmenter or Segmenter(model, size=size)) if mask is None else None
     pixels = read_image(image)
     laps.lap("decode")
@@ -77,7 +77,7 @@ def recolor_file(
     colored = recolor(pixels, coverage, target, intensity=intensity, skin=shade, recipe=recipe)
     share = float(np.count_nonzero(hair_alpha(coverage, shade, recipe)) / coverage.size)
     laps.lap("recolor")
-    path = _write(colored, out)
+    path = write_picture(colored, out)
     laps.lap("write")
     return Recolored(path, target, share, version, {**timings, **laps.milliseconds})
 
@@ -96,7 +96,12 @@ def read_mask(path: Path | str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return coverage
 
 
-def _check_out(out: Path, read: list[Path]) -> None:
+def check_out(out: Path, read: list[Path]) -> None:
+    """Refuse an output that no picture can be written to, or that would take the place of what is `read`.
+
+    Raises:
+        VisageError: names it.
+    """
     if out.suffix.lower() not in ENCODERS:
         raise VisageError(f"{out}: unknown suffix: name a file that ends in {', '.join(ENCODERS)}")
     if out.is_dir():
@@ -106,7 +111,12 @@ def _check_out(out: Path, read: list[Path]) -> None:
             raise VisageError(f"{out}: is the input {path}: name another file for the output")
 
 
-def _write(image: NDArray[np.uint8], out: Path | str | OutputStore) -> Path:
+def write_picture(image: NDArray[np.uint8], out: Path | str | OutputStore) -> Path:
+    """Write `image`, H x W x 3 RGB, as what `out` ends in, or into a store; returns where.
+
+    Raises:
+        VisageError: it cannot be written there.
+    """
     try:
         if isinstance(out, OutputStore):
             return out.path(out.put(encode_png(image)))
