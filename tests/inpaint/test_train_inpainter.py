@@ -20,7 +20,7 @@ from torch import nn
 
 from inpaint.tiny import SHOWN, Trained, consistency, inpainter, run, save_unet
 from inpaint.toy import runtime
-from visage.errors import ConfigError, DataError, Unfinished
+from visage.errors import ConfigError, DataError, Unfinished, VisageError
 from visage.export.weights import load_safetensors
 from visage.inpaint.footprint import components, format_footprint
 from visage.inpaint.inpainter_net import load_inpainter, read_inpainter, write_inpainter
@@ -209,8 +209,19 @@ def test_weights_that_the_pipeline_does_not_watch_are_refused(tmp_path: Path, ke
         run(tmp_path, none, chosen)
 
 
+def test_what_cannot_be_done_is_said_before_anything_is_computed(made: Inputs, place: Path) -> None:
+    for changes, message in (
+        ({"frozen": "bf16"}, "inpainter.frozen=bf16 with runtime.precision=fp32"),
+        ({"kernel": "xformers"}, "inpainter.kernel=xformers cannot be had .*or inpainter.kernel=sdpa"),
+        ({"source": "file", "path": "data/raw/weights/sdxl"}, "config.json is not there: .*set inpainter.path"),
+        ({"consistency": consistency(by="vgg16", file="data/raw/weights/vgg16.pth")}, "inpainter.consistency.file"),
+    ):
+        with pytest.raises(VisageError, match=message):
+            run(place, made, inpainter(**changes))
+
+
 def test_bitsandbytes_that_is_not_there_is_one_line(made: Inputs, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    monkeypatch.setattr("visage.inpaint.train_inpainter.find_spec", lambda _: None)
     pattern = (
         r"^inpainter\.optimizer=adamw8bit needs bitsandbytes .*pip install bitsandbytes, or inpainter\.optimizer=adamw$"
     )

@@ -18,7 +18,17 @@ from visage.export.weights import load_safetensors, write_safetensors
 from visage.inpaint.conditions import Told
 from visage.inpaint.inpainter_net import InpainterNetwork
 from visage.inpaint.latents import stride
-from visage.inpaint.unet import CHANNELS, SDXL, add_lora, build_unet, load_original, merge_lora, open_unet, widen
+from visage.inpaint.unet import (
+    CHANNELS,
+    SDXL,
+    add_lora,
+    build_unet,
+    hold_frozen,
+    load_original,
+    merge_lora,
+    open_unet,
+    widen,
+)
 
 CROSS, POOLED, SIDE = 16, 16, 8
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -317,3 +327,19 @@ def test_merged_adapters_give_plain_names_and_the_same_answers() -> None:
     assert network.state_dict().keys() == plain.state_dict().keys()
     assert torch.allclose(after, before, atol=1e-5)
     assert float((before - without).abs().max()) > 1e-2  # the adapters did say something
+
+
+def test_frozen_weights_are_held_in_half_and_what_trains_in_full() -> None:
+    unet: Any = build_unet([32, 32], 1, 1, 1, 16, CROSS, POOLED, SIDE)
+    add_lora(unet, 4, 4)
+    hold_frozen(unet)
+    kinds = {weight.requires_grad: weight.dtype for weight in unet.parameters()}
+    assert kinds == {True: torch.float32, False: torch.bfloat16}
+    network = InpainterNetwork(unet, 8, SIDE * 4)
+    told = Told(
+        torch.randn(2, 5, CROSS), torch.randn(2, POOLED), torch.randn(2, 8), torch.randn(2, 512), torch.ones(2, 3)
+    )
+    latents = torch.randn(2, 4, SIDE, SIDE)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(latents, torch.tensor([3, 9]), latents[:, :1], latents, told).float().square().mean().backward()
+    assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in unet.conv_in.parameters())

@@ -16,6 +16,8 @@ SOURCES = ("new", "file", "hub")
 CONVENTIONS = ("bald", "masked")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
 TRAINABLE = ("full", "lora")
+FROZEN = ("fp32", "bf16")
+KERNELS = ("sdpa", "xformers")
 SAMPLERS = ("ddim", "dpm", "euler")
 OPTIMIZERS = ("adamw", "adamw8bit")
 TEXTURES = ("encoder", "vgg16", "none")
@@ -133,8 +135,9 @@ class Inpainter:
     than another. snr_gamma: of min-SNR weighting, 0 for none. noise_offset. drop: share of samples that lose their
     prompt, style or identity, each by itself, and share that lose all. flips: mirrored pictures are trained on too.
     tints: copies of each picture with hair of another colour, of which the prompt does not tell. trainable: "full", or
-    "lora" with conv_in and the projectors. snapshot_steps, sheet_steps: steps between snapshots and between sheets of
-    samples. checkpointing: of gradients. ema: the decay of the averaged weights.
+    "lora" with conv_in and the projectors. frozen: precision of the weights that do not train; "bf16" halves SDXL's ten
+    gigabytes. kernel: of attention, torch's own or xformers'. snapshot_steps, sheet_steps: steps between snapshots and
+    between sheets of samples. checkpointing: of gradients. ema: the decay of the averaged weights.
     """
 
     source: str = MISSING
@@ -156,6 +159,8 @@ class Inpainter:
     flips: bool = MISSING
     tints: int = MISSING
     trainable: str = MISSING
+    frozen: str = MISSING
+    kernel: str = MISSING
     lora: Lora = field(default_factory=Lora)
     consistency: Consistency = field(default_factory=Consistency)
     epochs: int = MISSING
@@ -182,6 +187,8 @@ class Inpainter:
             ("convention", self.convention, CONVENTIONS),
             ("prediction", self.prediction, PREDICTIONS),
             ("trainable", self.trainable, TRAINABLE),
+            ("frozen", self.frozen, FROZEN),
+            ("kernel", self.kernel, KERNELS),
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("consistency.by", self.consistency.by, TEXTURES),
         ):

@@ -17,7 +17,6 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from visage.errors import ConfigError
 from visage.inpaint.conditions import IDENTITY, Told, drop
 from visage.inpaint.consistency import Consistent, consistent
 from visage.inpaint.diffusion_config import Inpainter
@@ -29,7 +28,7 @@ from visage.inpaint.losses import mask_aware, min_snr, offset_noise
 from visage.inpaint.noise import clean_of, open_noise, target_of
 from visage.inpaint.prompt_cache import PromptCache, read_prompts
 from visage.inpaint.record import Row, read_metadata
-from visage.inpaint.unet import add_lora, open_unet
+from visage.inpaint.unet import add_lora, hold_frozen, open_unet, use_xformers
 from visage.training.optimizer import adamw
 from visage.training.plan import Key
 
@@ -167,6 +166,10 @@ class InpainterTask:
         unet = open_unet(settings, prompts.tokens.shape[-1], prompts.pooled.shape[-1], size // stride(vae))
         if settings.trainable == "lora":
             add_lora(unet, settings.lora.rank, settings.lora.alpha)
+        if settings.frozen == "bf16":
+            hold_frozen(unet)
+        if settings.kernel == "xformers":
+            use_xformers(unet)
         if settings.checkpointing:
             unet.enable_gradient_checkpointing()
         self.model = Averaged(InpainterNetwork(unet, style, size), settings.ema)
@@ -177,11 +180,7 @@ class InpainterTask:
         )
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW, or bitsandbytes' of 8 bits; after each of its steps the weights join the average.
-
-        Raises:
-            ConfigError: bitsandbytes is asked for and cannot be had.
-        """
+        """AdamW, or bitsandbytes' of 8 bits; after each of its steps the weights join the average."""
         optimizer = self._optimizer()
         optimizer.register_step_post_hook(lambda *_: self.after_step())
         return optimizer
@@ -195,13 +194,8 @@ class InpainterTask:
     def _optimizer(self) -> torch.optim.Optimizer:
         if self.settings.optimizer == "adamw":
             return adamw(self.model, self.settings.lr, self.settings.weight_decay)
-        try:
-            from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
-        except ImportError:
-            raise ConfigError(
-                "inpainter.optimizer=adamw8bit needs bitsandbytes and a GPU: pip install bitsandbytes, or "
-                "inpainter.optimizer=adamw"
-            ) from None
+        from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
+
         return AdamW8bit(self.model.trained(), lr=self.settings.lr, weight_decay=self.settings.weight_decay)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:

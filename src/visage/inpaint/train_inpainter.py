@@ -7,10 +7,11 @@ autoencoder's encoder nor the text encoders are in memory.
 import shutil
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from visage.errors import DataError
+from visage.errors import ConfigError, DataError
 from visage.features.encoders import check_watched
 from visage.inpaint.diffusion_config import Inpainter
 from visage.inpaint.footprint import footprint, format_footprint
@@ -19,10 +20,12 @@ from visage.inpaint.inpainter_task import InpainterTask, Sources, views_of
 from visage.inpaint.inpainter_watch import Watch, trained_state
 from visage.inpaint.latent_cache import Views, fill_cache
 from visage.inpaint.latents import open_autoencoder
+from visage.inpaint.perceptual import GramLoss
 from visage.inpaint.picture_set import PictureSet
 from visage.inpaint.record import METADATA, read_metadata
 from visage.inpaint.shown import Shown
 from visage.inpaint.style import open_style
+from visage.inpaint.unet import check_weights
 from visage.io.atomic import sha256_file, write_json
 from visage.runtime import Runtime, torch_device
 from visage.tracking.tracker import track
@@ -94,9 +97,7 @@ def train_inpainter(
         Unfinished: the time limit came first.
     """
     settings.check()
-    if settings.source == "file":
-        check_watched(settings.path, "inpainter.path")
-    check_watched(settings.consistency.file, "inpainter.consistency.file")
+    check_possible(settings, runtime)
     rows = read_metadata(inputs.data)
     train = [row for row in rows if row.split == "train"]
     valid = [row for row in rows if row.split == "val"] or train
@@ -153,6 +154,30 @@ def train_inpainter(
                              trained, "pictures": len(train), "convention": settings.convention})  # fmt: skip
         tracker.artifact(out / LATEST)
     print(f"trained {steps} steps: {out / LATEST}")
+
+
+def check_possible(settings: Inpainter, runtime: Runtime) -> None:
+    """Refuse what this machine or these files cannot do, before hours are spent on latents.
+
+    Raises:
+        VisageError: names the key.
+    """
+    if settings.source == "file":
+        check_watched(settings.path, "inpainter.path")
+    check_watched(settings.consistency.file, "inpainter.consistency.file")
+    check_weights(settings)
+    if settings.consistency.by == "vgg16":
+        GramLoss(settings.consistency.file)
+    if settings.optimizer == "adamw8bit" and not find_spec("bitsandbytes"):
+        raise ConfigError(
+            "inpainter.optimizer=adamw8bit needs bitsandbytes and a GPU: pip install bitsandbytes, or "
+            "inpainter.optimizer=adamw"
+        )
+    if settings.frozen == "bf16" and runtime.precision != "bf16":
+        raise ConfigError(
+            f"inpainter.frozen=bf16 with runtime.precision={runtime.precision}: set runtime.precision=bf16 (a GPU's), "
+            "or inpainter.frozen=fp32"
+        )
 
 
 def loop_settings(settings: Inpainter, seed: int) -> Settings:

@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from visage.errors import DataError, MissingWeightsError
+from visage.errors import ConfigError, DataError, MissingWeightsError
 from visage.inpaint.diffusion_config import Inpainter
 from visage.inpaint.latents import first_line, load_strictly
 
@@ -129,6 +129,38 @@ def add_lora(unet: Any, rank: int, alpha: int) -> None:
     unet.conv_in.requires_grad_(True)
 
 
+def hold_frozen(unet: Any) -> None:
+    """Keep the weights of `unet` that do not train in bfloat16; those that do stay float32, as AdamW needs them."""
+    for weight in unet.parameters():
+        if not weight.requires_grad:
+            weight.data = weight.data.to(torch.bfloat16)
+
+
+def use_xformers(unet: Any) -> None:
+    """Compute attention by xformers.
+
+    Raises:
+        ConfigError: it is not installed, or there is no GPU.
+    """
+    try:
+        unet.enable_xformers_memory_efficient_attention()
+    except (ModuleNotFoundError, ValueError) as error:
+        raise ConfigError(
+            f"inpainter.kernel=xformers cannot be had ({first_line(error)}): pip install xformers on a machine with a "
+            "GPU, or inpainter.kernel=sdpa"
+        ) from None
+
+
+def check_weights(settings: Inpainter) -> None:
+    """Refuse local weights that are not there, before hours are spent on what is computed first.
+
+    Raises:
+        MissingWeightsError: names the file, where it comes from and the key to set.
+    """
+    if settings.source == "file" and not Path(str(settings.path)).is_file():
+        _folder_of(Path(str(settings.path)))
+
+
 def merge_lora(unet: Any) -> None:
     """Add the adapters' products to the weights they adapt, and drop them: names are those of a plain UNet again."""
     unet.fuse_lora()
@@ -142,11 +174,16 @@ def _load(source: str, path: str) -> Any:
         return load_strictly(UNet2DConditionModel, source, path, PATH, WANTED, subfolder="unet")
     if where.is_file():
         return load_original(where)
+    return load_strictly(UNet2DConditionModel, source, str(_folder_of(where)), PATH, WANTED, local_files_only=True)
+
+
+def _folder_of(where: Path) -> Path:
+    """The folder with a UNet in diffusers' layout, `where` or its `unet`."""
     folder = where / "unet" if (where / "unet").is_dir() else where
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         if not (folder / name).is_file():
             raise MissingWeightsError(f"{folder / name} is not there: bring {WANTED}, and set {PATH} to its folder")
-    return load_strictly(UNet2DConditionModel, source, str(folder), PATH, WANTED, local_files_only=True)
+    return folder
 
 
 def load_original(path: Path, config: dict[str, Any] | None = None) -> Any:
