@@ -19,6 +19,7 @@ from visage.inpaint.exported import open_exported
 from visage.inpaint.gate import judge
 from visage.inpaint.inpainter_net import network_config, write_inpainter
 from visage.inpaint.snapshots import newest, open_snapshot
+from visage.inpaint.style import KIND
 from visage.inpaint.train_inpainter import Inputs
 from visage.inpaint.unet import add_lora
 
@@ -172,7 +173,8 @@ def test_adapters_are_merged_under_plain_names(made: Inputs, tmp_path: Path, mon
     kept = {name: tensor for name, tensor in trained.state_dict().items()
             if "lora" in name or "conv_in" in name or name.startswith("conditioner")}  # fmt: skip
     more = {"convention": "bald", "outline": True, "prediction": "sample", "zero_snr": True, "source": "file",
-            "path": "sdxl", "trainable": "lora", "lora": {"rank": 4, "alpha": 4}, "step": 3}  # fmt: skip
+            "path": "sdxl", "trainable": "lora", "lora": {"rank": 4, "alpha": 4}, "step": 3,
+            "style_kind": KIND}  # fmt: skip
     write_inpainter(path, kept, network_config(trained, more))
     monkeypatch.setattr("visage.inpaint.snapshots.open_unet", lambda *_: network(made).unet)
     assert run(tmp_path, made, path.parent, evaluation(tmp_path / "e.json", path))["passed"]
