@@ -26,10 +26,10 @@ from visage.inpaint.text_encoders import (
     END,
     TextEncoders,
     build_tokenizer,
+    find_weights,
     known_words,
     load_text_encoders,
     new_text_encoders,
-    open_text_encoders,
 )
 from visage.io.atomic import write_jsonl
 
@@ -227,7 +227,7 @@ def test_a_file_that_is_not_there_is_named(weights: Path, name: str) -> None:
     with pytest.raises(
         MissingWeightsError, match=r"is not there: bring .*stable-diffusion-xl-base-1\.0.*prompts\.path"
     ):
-        open_text_encoders(replace(SETTINGS, source="file", path=str(weights)))
+        find_weights("file", str(weights))
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         MissingWeightsError, match=r"^prompts\.path=some/where: cannot be downloaded \(ConnectionError;.*$"
     ):
-        open_text_encoders(replace(SETTINGS, source="hub", path="some/where"))
+        find_weights("hub", "some/where")
 
 
 def test_a_foreign_checkpoint_is_refused(encoders: TextEncoders, weights: Path, capfd: pytest.CaptureFixture) -> None:
@@ -288,13 +288,13 @@ def test_what_is_no_cache_is_one_line(encoded: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"not encoded prompts, or damaged: run encode_prompts again"):
         read_prompts(tmp_path)
     with pytest.raises(ConfigError, match=r"prompts\.path"):
-        open_text_encoders(replace(SETTINGS, source="file"))
+        replace(SETTINGS, source="file").check()
 
 
 def test_every_module_that_decides_an_encoding_is_part_of_the_version() -> None:
     used = {name.removeprefix("src/visage/") for name in closure(ROOT / "src/visage/inpaint/prompt_work.py")}
     # Parameters and known words are part of the identity themselves; of the cache work takes the names of arrays; the
     # others handle files, jobs and checkpoints.
-    others = ("export/", "inpaint/diffusion_config.py", "inpaint/prompt.py", "inpaint/prompt_cache.py", "io/", "jobs/",
-              "runtime.py", "training/", "vision/")  # fmt: skip
+    others = ("export/card.py", "export/weights.py", "inpaint/diffusion_config.py", "inpaint/prompt.py",
+              "inpaint/prompt_cache.py", "io/", "jobs/", "runtime.py", "training/", "vision/")  # fmt: skip
     assert {name for name in used if not name.startswith(others)} == set(CODE)

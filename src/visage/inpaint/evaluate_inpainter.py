@@ -98,16 +98,16 @@ def evaluate(
         painter = open_painter(open_snapshot(chosen).to(device), vae, chosen.config)
         own = paint_all(painter, bench, rows, rows, settings, seed)
         swapped = paint_all(painter, bench, rows, others, settings, seed)
+        known = [known_pixels(bench.canvas(index)) for index in rows]
         ways: dict[str, list[Pixels]] = {
             "inpainter": own,
-            "opencv": [known_pixels(bench.canvas(index)) for index in rows],
-            "mean_colour": [
-                mean_colour(bench.pictures.image(i), known_pixels(bench.canvas(i)), bench.hair(i)) for i in rows
-            ],
+            "opencv": known,
+            "mean_colour": [mean_colour(bench.pictures.image(i), known[i], bench.hair(i)) for i in rows],
             "autoencoder": [round_trip(vae, bench.pictures.image(index)) for index in rows],
         }
         measured = {name: [measure(made[i], bench.pictures.image(i), bench.hair(i)) for i in rows]
                     for name, made in ways.items()}  # fmt: skip
+        alike = IdentityLike(inputs.encoder)
         for index, each in enumerate(measured["inpainter"]):
             truth, hair = bench.pictures.image(index), bench.hair(index)
             each["lpips"] = lpips_on_hair(judge, own[index], truth, hair)
@@ -115,9 +115,7 @@ def evaluate(
                 bench.style.network, bench.style.config, own[index], truth, hair
             )
             each["swapped_delta_e"] = _apart(swapped[index], hair, bench, others[index])
-        told = IdentityLike(inputs.encoder)
-        for index, each in enumerate(measured["inpainter"]):
-            each["identity_similarity"] = told(own[index], bench.pictures.image(index), bench.hair(index))
+            each["identity_similarity"] = alike(own[index], truth, hair)
         table = {name: summarise(each) for name, each in measured.items()}
         result: dict[str, Any] = {
             **table,

@@ -17,9 +17,11 @@ from visage.errors import DataError, VisageError
 from visage.export.card import ModelCard, Preprocessing
 from visage.export.lineage import lineage
 from visage.export.weights import model_version, plain_state, write_safetensors
+from visage.features import table
 from visage.inpaint.config import PrepareInpaint
 from visage.inpaint.diffusion_config import Gate
 from visage.inpaint.gate import judge
+from visage.inpaint.prompt_cache import RECORD
 from visage.inpaint.record import META, METADATA, read_metadata
 from visage.inpaint.snapshots import Snapshot, newest, open_snapshot
 from visage.inpaint.train_inpainter import Inputs
@@ -32,7 +34,7 @@ WEIGHTS, PROJECTORS, CONFIG, CARD, VERDICT = (
 AUTOENCODER, PROMPTS, TEXTURE, ENCODER = "autoencoder", "prompts", "texture_encoder.safetensors", "encoder"
 # How a picture comes to what the network is shown, for pictures that were never prepared.
 PREPARED = ("growth", "sharpness", "embedder_file")
-PROMPT_RECORD, PROMPT_ENCODERS = "encoders.json", "encoders"
+PROMPT_ENCODERS = "encoders"
 
 
 def export(
@@ -120,13 +122,13 @@ def _write(
     write_text(out / "README.md", _readme(config, measured, verdict, version, unet))
     shutil.copytree(inputs.autoencoder, out / AUTOENCODER, ignore=shutil.ignore_patterns("live"))
     (out / PROMPTS).mkdir()
-    shutil.copyfile(inputs.prompts / PROMPT_RECORD, out / PROMPTS / PROMPT_RECORD)
+    shutil.copyfile(inputs.prompts / RECORD, out / PROMPTS / RECORD)
     if (inputs.prompts / PROMPT_ENCODERS).is_dir():
         shutil.copytree(inputs.prompts / PROMPT_ENCODERS, out / PROMPTS / PROMPT_ENCODERS)
     shutil.copyfile(inputs.texture, out / TEXTURE)
     if config["identity_by"] == "encoder":
         (out / ENCODER).mkdir()
-        for name in ("encoder.json", "encoder.safetensors"):
+        for name in (table.ENCODER, table.WEIGHTS):
             shutil.copyfile(inputs.encoder / name, out / ENCODER / name)
     return version
 

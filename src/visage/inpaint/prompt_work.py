@@ -22,7 +22,7 @@ from visage.jobs.work import Compute, Outcome, code_version
 
 LENGTH = "length"
 PACKAGE = Path(__file__).parents[1]
-CODE = ("inpaint/prompt_work.py", "inpaint/text_encoders.py")
+CODE = ("export/local_model.py", "inpaint/prompt_work.py", "inpaint/text_encoders.py")
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from visage.export.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from visage.inpaint.picture_set import to_signed
 from visage.inpaint.quality import Image, Mask
 from visage.inpaint.texture_data import even_strands
 from visage.inpaint.texture_net import TextureNetwork
@@ -41,9 +42,8 @@ class Lpips:
 
     def __call__(self, result: Image, truth: Image) -> float:
         """The distance of two pictures of one size, from 0 up."""
-        planes = (image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1 for image in (result, truth))
         with torch.inference_mode():
-            return float(self.network(*(torch.from_numpy(plane) for plane in planes)))
+            return float(self.network(*(torch.from_numpy(to_signed(image))[None] for image in (result, truth))))
 
 
 def open_lpips(net: str, file: str | None) -> Lpips | None:

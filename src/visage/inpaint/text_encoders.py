@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-from transformers.utils import logging
 
 from visage.errors import ConfigError, DataError, MissingWeightsError
+from visage.export.local_model import load_local
 from visage.export.weights import plain_state, write_safetensors
 from visage.inpaint.diffusion_config import Prompts
 from visage.inpaint.prompt import prompt
@@ -77,19 +77,6 @@ class TextEncoders:
         for encoder, name in zip(self.encoders, ENCODERS, strict=True):
             write_text(folder / name / CONFIG, encoder.config.to_json_string())
             write_safetensors(folder / name / WEIGHTS, plain_state(encoder))
-
-
-def open_text_encoders(settings: Prompts, device: str = "cpu") -> TextEncoders:
-    """The text encoders that `settings` ask for, in float32 on `device`.
-
-    Raises:
-        MissingWeightsError: they are not there, and cannot be downloaded.
-        DataError: the weights are of another kind.
-        ConfigError: there is no such device.
-    """
-    settings.check()
-    folder = find_weights(settings.source, settings.path)
-    return new_text_encoders(settings, device) if folder is None else load_text_encoders(folder, device)
 
 
 def find_weights(source: str, path: str | None) -> Path | None:
@@ -160,40 +147,14 @@ def load_text_encoders(folder: Path, device: str = "cpu") -> TextEncoders:
         ConfigError: there is no such device.
     """
     weight_files(folder)
-    logging.disable_progress_bar()
     try:
         tokenizers = [CLIPTokenizer.from_pretrained(folder / name, local_files_only=True) for name in TOKENIZERS]
     except Exception as error:  # the parser of tokenizers has no kinds
-        raise DataError(f"{folder}: a tokenizer that is not CLIP's ({_line(error)}): take {SDXL}'s") from None
+        why = " ".join(str(error).split())[:160]
+        raise DataError(f"{folder}: a tokenizer that is not CLIP's ({why}): take {SDXL}'s") from None
     kinds = (CLIPTextModel, CLIPTextModelWithProjection)
-    encoders = [_load(kind, folder / name) for kind, name in zip(kinds, ENCODERS, strict=True)]
+    encoders = [load_local(kind, folder / name, f"{SDXL}'s {name}") for kind, name in zip(kinds, ENCODERS, strict=True)]
     return _on(device, tokenizers, encoders)
-
-
-def _load(kind: Any, folder: Path) -> nn.Module:
-    loud = logging.get_verbosity()
-    logging.set_verbosity_error()  # its report of odd tensors is a page; ours is a line
-    try:
-        # Tensors of another size are let through here, and named below.
-        model, found = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )  # fmt: skip
-    except Exception as error:  # torch, safetensors and transformers raise what they like
-        raise DataError(f"{folder}: no {kind.__name__} ({_line(error)}): take {SDXL}'s {folder.name}") from None
-    finally:
-        logging.set_verbosity(loud)
-    names = [*found["missing_keys"], *found["unexpected_keys"], *(name for name, *_ in found["mismatched_keys"])]
-    odd = [name for name in sorted(names) if not name.endswith("position_ids")]  # counts from 0, which old files hold
-    if odd:
-        raise DataError(
-            f"{folder / WEIGHTS}: not the weights of a {kind.__name__} (first odd tensor: {odd[0]}): take {SDXL}'s "
-            f"{folder.name}"
-        )
-    # Out of the mapped file, where a tensor begins anywhere: kernels choose by that, and the last bits would follow.
-    for weight in model.parameters():
-        weight.data = weight.data.clone()
-    return model
 
 
 def new_text_encoders(settings: Prompts, device: str = "cpu") -> TextEncoders:
@@ -271,7 +232,3 @@ def build_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     merges: Any = list(ranks)  # annotated as text in transformers
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
