@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from visage.vision.ellipse import Ellipse, fit_ellipse, largest_component, render_ellipse
+from visage.vision.ellipse import Ellipse, fit_ellipse, largest_component, render_ellipse, surest_part
 
 HEIGHT, WIDTH = 200, 260
 
@@ -64,6 +64,17 @@ def test_the_largest_part_counts_and_holes_do_not() -> None:
     assert alone is not None
     assert (alone.cx, alone.cy, alone.rx, alone.ry) == pytest.approx((100, 90, 30, 25), abs=0.3)
     assert largest_component(mask)[:40, :40].sum() == 0
+
+
+def test_a_small_part_that_is_sure_beats_a_large_doubtful_one() -> None:
+    score = np.full((60, 80), -3.0, np.float32)
+    score[5:35, 5:45], score[45:52, 60:67] = 0.1, 6.0
+    part = surest_part(score)
+    assert part.dtype == np.uint8
+    assert part[45:52, 60:67].all() and part.sum() == 49
+    np.testing.assert_array_equal(surest_part(np.where(score == np.float32(0.1), 9, score)), score == np.float32(0.1))
+    assert not surest_part(np.full((4, 5), -1.0)).any()
+    assert surest_part(np.ones((4, 5))).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float32])

@@ -28,7 +28,7 @@ from visage.metrics.rounding import rounded
 from visage.runtime import Runtime, torch_device
 from visage.tracking.tracker import track
 from visage.training.freeze import count_parameters
-from visage.vision.ellipse import Ellipse, largest_component, render_ellipse
+from visage.vision.ellipse import Ellipse, render_ellipse, surest_part
 from visage.vision.normalise import normalise
 from visage.vision.sheet import write_sheet
 
@@ -102,7 +102,7 @@ def network_answers(eyes: EyeSet, core: nn.Module, device: torch.device) -> Answ
         if out.ndim == 2:
             return drawn(eyes, out.double().cpu().numpy())
         # An eye has one pupil, and serving answers with one part too.
-        masks = np.stack([largest_component(mask) for mask in (pupil_score(out) > 0).cpu().numpy()])
+        masks = np.stack([surest_part(score) for score in pupil_score(out).cpu().numpy()])
         return masks, np.array([moments_ellipse(mask) for mask in masks])
 
     return answer

@@ -18,7 +18,7 @@ from visage.export.card import ModelCard, Preprocessing
 from visage.io.atomic import write_bytes
 from visage.io.images import encode_png
 from visage.serving.model import OnnxModel
-from visage.vision.ellipse import Ellipse, fit_ellipse, largest_component
+from visage.vision.ellipse import Ellipse, fit_ellipse, surest_part
 from visage.vision.normalise import placement
 from visage.vision.resize import resize
 
@@ -105,13 +105,11 @@ def segment(logits: NDArray[np.float32], picture: Picture, card: ModelCard, out:
     """mask: the path of <name>.png in `out`, 0/255 of the picture's own size. area: its pixels. alpha, where asked for:
     the path of the soft mask, 0 to 255.
 
-    The card has two classes, background first. An eye has one pupil: a card that looks for one answers with the largest
+    The card has two classes, background first. An eye has one pupil: a card that looks for one answers with the surest
     part alone, and adds the ellipse fitted to it (`_row`).
     """
     margin = margin_of(logits, picture.height, picture.width, card.preprocessing)
-    mask = (margin > 0).astype(np.uint8)
-    if PUPIL in card.classes:
-        mask = largest_component(mask)
+    mask = surest_part(margin) if PUPIL in card.classes else (margin > 0).astype(np.uint8)
     path = write_bytes(out / f"{picture.name}.png", encode_png(mask * np.uint8(255)))
     row: dict[str, Any] = {"mask": path.as_posix(), "area": int(np.count_nonzero(mask))}
     if picture.alpha:

@@ -65,6 +65,21 @@ def largest_component(mask: NDArray) -> NDArray[np.uint8]:
     return (labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
 
 
+def surest_part(score: NDArray) -> NDArray[np.uint8]:
+    """Of the 8-connected parts of `score` > 0 (H x W, logarithms of odds) the one with the largest sum: H x W uint8 of
+    {0, 1}, empty where nothing is above 0.
+
+    A shadow that a network half takes for a pupil is often larger than the pupil that it is sure of; it has the larger
+    area and the smaller sum.
+    """
+    binary = (score > 0).astype(np.uint8)
+    count, labels = cv2.connectedComponents(binary)
+    if count <= 2:
+        return binary
+    sums = np.bincount(labels.ravel(), score.ravel(), count)
+    return (labels == 1 + int(sums[1:].argmax())).astype(np.uint8)
+
+
 def render_ellipse(ellipse: Ellipse, height: int, width: int) -> NDArray[np.uint8]:
     """The pixels of a height x width picture whose centres lie in `ellipse`: uint8 of {0, 1}; none where it is nan."""
     x, y = np.arange(width) - ellipse.cx, (np.arange(height) - ellipse.cy)[:, None]
