@@ -221,6 +221,23 @@ def test_a_pasted_patch_brings_its_alpha_and_spares_the_originals() -> None:
     assert not zeros.any()
 
 
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_mosaic_shows_four_pictures_and_their_alphas_at_the_same_places(seed: int) -> None:
+    # The picture says what its alpha is: 10 apart for each, brighter where there is hair.
+    pictures = []
+    for number in range(4):
+        alpha = np.zeros((64, 64), np.uint8)
+        alpha[24:40, 24:40] = 255
+        image = np.repeat((np.where(alpha, 200, 50) + 10 * number).astype(np.uint8)[..., None], 3, 2)
+        pictures.append((image, alpha))
+    image, alpha = augment.mosaic(pictures, np.random.default_rng(seed))
+    assert image.shape == (64, 64, 3)
+    grey = image[..., 0].astype(int)
+    assert {*grey[alpha == 255]} == {200, 210, 220, 230}
+    assert {*grey[alpha == 0]} == {50, 60, 70, 80}
+    assert pictures[0][1].sum() == 256 * 255
+
+
 @given(angle=st.floats(-3.2, 3.2))
 def test_turning_the_hue_keeps_greys_and_lengths(angle: float) -> None:
     matrix = augment.turn_hue(angle)

@@ -5,6 +5,7 @@ that no label has. A pasted patch brings its own alpha along for the same reason
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ GREY = tuple(round(255 * value) for value in IMAGENET_MEAN)
 # Side of the picture that strengths of blur are given for.
 USUAL_SIZE = 256
 PATCH = (0.1, 0.4)
+# Where the four pictures of a mosaic meet, as shares of the sides.
+MEETING = (0.3, 0.7)
 BLUR, NOISE, QUALITY = (0.4, 2.0), (2.0, 12.0), (25, 90)
 
 
@@ -40,6 +43,24 @@ def paste(
     place = slice(top, top + extent[0]), slice(left, left + extent[1])
     image, alpha = image.copy(), alpha.copy()
     image[place], alpha[place] = other[place], other_alpha[place]
+    return image, alpha
+
+
+def mosaic(pictures: Sequence[tuple[Pixels, Pixels]], rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """Four pictures with their alphas, of one square size, made smaller and put into the four corners of one (YOLOv4,
+    Bochkovskiy et al. 2020): heads of a tenth of the picture, of which no portrait has any."""
+    side = pictures[0][1].shape[0]
+    x, y = (int(side * share) for share in rng.uniform(*MEETING, 2))
+    image, alpha = np.empty_like(pictures[0][0]), np.empty_like(pictures[0][1])
+    columns, rows = (slice(0, x), slice(x, side)), (slice(0, y), slice(y, side))
+    corners = [(row, column) for row in rows for column in columns]
+    for place, (picture, cover) in zip(corners, pictures, strict=True):
+        height, width = alpha[place].shape
+        longer = max(height, width)
+        top, left = (longer - height) // 2, (longer - width) // 2
+        middle = slice(top, top + height), slice(left, left + width)
+        image[place] = cv2.resize(picture, (longer, longer), interpolation=cv2.INTER_AREA)[middle]
+        alpha[place] = cv2.resize(cover, (longer, longer), interpolation=cv2.INTER_AREA)[middle]
     return image, alpha
 
 

@@ -118,8 +118,9 @@ class ZeroShot:
 
 @dataclass
 class HairAugment:
-    """Augmentation in training. Probabilities: flip, blur, noise, jpeg, erase (a patch of another picture), grey.
-    rotation: degrees either way; scale, shift: shares of the size; brightness, contrast, saturation, hue: spreads."""
+    """Augmentation in training. Probabilities: flip, blur, noise, jpeg, erase (a patch of another picture), grey,
+    mosaic (four pictures in the corners of one). rotation: degrees either way; scale, shift: shares of the size;
+    brightness, contrast, saturation, hue: spreads."""
 
     flip: float = MISSING
     blur: float = MISSING
@@ -127,6 +128,7 @@ class HairAugment:
     jpeg: float = MISSING
     erase: float = MISSING
     grey: float = MISSING
+    mosaic: float = MISSING
     rotation: float = MISSING
     scale: float = MISSING
     shift: float = MISSING
@@ -141,7 +143,7 @@ class HairAugment:
         Raises:
             ConfigError: names the first such key.
         """
-        shares = dict.fromkeys(("flip", "blur", "noise", "jpeg", "erase", "grey"), (0, 1))
+        shares = dict.fromkeys(("flip", "blur", "noise", "jpeg", "erase", "grey", "mosaic"), (0, 1))
         spreads = dict.fromkeys(("scale", "shift", "brightness", "contrast", "saturation", "hue"), (0, 0.9))
         check_ranges(f"{section}.augment", self, {**shares, **spreads, "rotation": (0, 180)})
 

@@ -53,12 +53,17 @@ class HairSamples:
         image, alpha = self._read((epoch * self.portion + index) % len(self.rows))
         if self.settings is not None:
             rng = np.random.default_rng((self.seed, epoch, index, 1))
+            if self.settings.mosaic and rng.random() < self.settings.mosaic:
+                image, alpha = augment.mosaic([(image, alpha), *(self._another(rng) for _ in range(3))], rng)
             image, alpha = augment.move(image, alpha, self.settings, rng)
             if rng.random() < self.settings.erase:
-                other, other_alpha = self._read(int(rng.integers(len(self.rows))))
-                image, alpha = augment.paste(image, alpha, other, other_alpha, rng)
+                image, alpha = augment.paste(image, alpha, *self._another(rng), rng)
             image = augment.spoil(image, self.settings, rng)
         return normalise(image, self.preprocessing), alpha, edge_band(alpha)
+
+    def _another(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Picture and alpha of a random row."""
+        return self._read(int(rng.integers(len(self.rows))))
 
     def _read(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         row = self.rows[self.order[place]]
