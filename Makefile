@@ -8,7 +8,7 @@ export PYTHONWARNINGS := ignore
 READY := $(VENV)/.ready-$(shell cat constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro smoke test test-all lint format report setup clean
+.PHONY: help repro smoke predict recolor test test-all lint format report docs setup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,15 @@ repro: $(READY) ## run the whole DAG, then print the metrics
 
 smoke: $(READY) ## the whole DAG at its smallest, in under two minutes (changes params.yaml: git checkout brings it back)
 	@visage compose experiment=smoke && dvc repro && visage metrics
+
+predict: $(READY) ## PICTURES=photos/: hair masks and classes of your own pictures, into predictions/
+	$(if $(PICTURES),,$(error which pictures? make predict PICTURES=photos/))
+	@failed=0; for model in hair faces; do \
+		visage predict $$model $(PICTURES) --out predictions/$$model || failed=1; done; exit $$failed
+
+recolor: $(READY) ## PICTURE=me.jpg COLOR=auburn: the picture with that hair, as predictions/recolored.png
+	$(if $(and $(PICTURE),$(COLOR)),,$(error which picture and colour? make recolor PICTURE=me.jpg COLOR=auburn))
+	@visage recolor $(PICTURE) --color '$(COLOR)' --out predictions/recolored.png
 
 test: $(READY) ## the tests, at most ten minutes
 	@python -m pytest -n 2 --dist loadfile
@@ -36,6 +45,9 @@ format: $(READY) ## put the code into the house format
 report: $(READY) ## one offline page with every metric, plot and picture: report.html
 	@visage report
 
+docs: $(READY) ## the documentation as a site, into site/: open site/index.html
+	@mkdocs build --strict --quiet
+
 setup: $(READY) ## only the virtual environment
 
 # mediapipe pulls a second OpenCV over the same files; exactly one may stay, the headless one.
@@ -49,4 +61,4 @@ $(READY):
 	@touch $(READY)
 
 clean: ## remove what stages made and the page (DVC's cache stays)
-	@rm -rf artifacts data/processed data/synthetic report.html dvc_plots
+	@rm -rf artifacts data/processed data/synthetic report.html dvc_plots site

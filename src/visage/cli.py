@@ -117,7 +117,7 @@ def train(
 
 @command
 def fit(
-    section: Annotated[str, typer.Argument(help="one of: ellipse, finetune, pretrain, pupil")],
+    section: Annotated[str, typer.Argument(help="one of: ellipse, finetune, patch_head, pretrain, pupil, segmenter")],
     overrides: Annotated[Optional[list[str]], typer.Argument(help="such as runtime.memory_gb=12")] = None,
 ) -> None:
     """Find the largest micro-batch that fits the memory budget, and print the override for it."""
@@ -199,7 +199,7 @@ def models() -> None:
 @models_app.command("fetch")
 @guarded
 def models_fetch(
-    name: Annotated[str, typer.Argument(help="hair_segmenter")],
+    name: Annotated[str, typer.Argument(help="hair_segmenter or yunet")],
     source: Annotated[Optional[Path], typer.Option("--from", help="a local copy, checked alike")] = None,
 ) -> None:
     """Bring a published model file once, checked against its checksum, into data/raw/models/."""

@@ -29,7 +29,11 @@ from visage.runtime import Runtime, tune
 
 @dataclass
 class Config:
-    """params.yaml as a tree of types; `lr` is the learning rate of the head loop, other trainers have their own."""
+    """params.yaml as a tree of types.
+
+    lr: learning rate of the head loop, other trainers have their own. seed: of every random stream, each of which adds
+    what it is for.
+    """
 
     lr: float = MISSING
     seed: int = MISSING

@@ -1,0 +1,130 @@
+"""Every command of every document is run in a clone with small results, or checked as far as the table below allows."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from closure import ROOT
+from documents.commands import Command, check, commands
+from project import Project
+from visage.hair.prepared import load_set
+from visage.io.atomic import write_bytes
+from visage.io.images import encode_jpeg, encode_png
+
+# Why a command is not run here, by what it contains. It is checked instead: its flags, stages, parameters and files.
+NOT_HERE = {
+    r"(data|models) fetch": "a download",
+    r"--device cuda|runtime=cuda|runtime\.device=cuda": "a GPU",
+    r"DASK_SCHEDULER_ADDRESS": "a cluster",
+    r"MLFLOW_|mlflow": "a server",
+    r"features=efficientnet_b0": "a download of ImageNet weights",
+    r"experiment=(eyes_robust|hair_robust|faces_fast)": "an hour: tests/test_config.py composes it",
+    r"experiment=(full|khairstyle)": "weights and data that have to be asked for",
+    r"dvc queue (start|logs)": "workers that outlive the command: tests/test_pipeline.py waits for them",
+    r"visage tryon": "an inpainter that passes its gate, which the smallest does not: tests/serving/test_tryon.py",
+    r"\.venv/bin/activate": "an environment that the tests are in already",
+}
+# Run by make test-all alone: half a minute and more each.
+SLOW = (
+    r"finetune\.lr=3e-4",
+    r"(faces|hair)/data=folder",
+    r"heads\.designs",
+    r"eyes\.variants",
+    r"openvino",
+    r"visage train",
+)
+# What makes a command small enough, or puts what the documents speak of where it is.
+SMALLER = {
+    r"^make repro": "make smoke",
+    r"^make ([a-z]+)": rf"make \1 READY= VENV={sys.prefix}",
+    r"dvc exp run": "dvc exp run -S experiment=smoke",
+    r"~/people": "data/synthetic/faces",
+    r"--epochs 10": "--epochs 1",
+}
+COMMANDS = commands()
+
+
+def matching(patterns: "dict[str, str] | tuple[str, ...]", command: Command) -> list[str]:
+    return [pattern for pattern in patterns if re.search(pattern, command.text)]
+
+
+def runnable() -> dict[str, list[Command]]:
+    """What is run, by the first document that has it."""
+    chosen: dict[str, list[Command]] = {}
+    for text, command in {command.text: command for command in reversed(COMMANDS)}.items():
+        if not matching(NOT_HERE, command):
+            chosen.setdefault(command.document, []).insert(0, Command(command.document, text))
+    return chosen
+
+
+RUNNABLE = runnable()
+
+
+@pytest.fixture(scope="module")
+def project(smoke: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A clone with the smoke preset's results, and the pictures and folders that the documents speak of."""
+    project = smoke.copy(tmp_path_factory.mktemp("documents") / "visage")
+    path = project.path
+    hair = load_set(path / "data/processed/hair")
+    for name, row in (("photos/me.jpg", 0), ("photos/her.jpg", 1), ("eyes/left.png", 2)):
+        write_picture(path / name, hair.images[row])
+    write_picture(path / "hair.png", hair.mask(0) * np.uint8(255))
+    for row, image in enumerate(hair.images):
+        write_picture(path / f"data/raw/hair/images/{row}/1.png", image)
+        write_picture(path / f"data/raw/hair/masks/{row}/1.png", hair.mask(row) * np.uint8(255))
+    shutil.copytree(path / "data/synthetic/hair", path / "data/raw/khairstyle")
+    yield project
+    project.run("dvc", "queue", "stop", code=None)
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    write_bytes(path, (encode_jpeg if path.suffix == ".jpg" else encode_png)(image))
+
+
+def run(project: Project, command: Command) -> None:
+    text = command.text
+    for pattern, smaller in SMALLER.items():
+        text = re.sub(pattern, smaller, text)
+    project.run("bash", "-c", text)
+
+
+@pytest.mark.parametrize("document", RUNNABLE)
+def test_the_commands_run_in_the_order_of_the_document(project: Project, document: str) -> None:
+    for command in RUNNABLE[document]:
+        if not matching(SLOW, command):
+            run(project, command)
+    project.restore()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for cs in RUNNABLE.values() for c in cs if matching(SLOW, c)], ids=str)
+def test_the_slow_commands_run_too(project: Project, command: Command) -> None:
+    if "data/raw/faces" not in command.text and "faces/data=folder" in command.text:
+        shutil.copytree(project.path / "data/synthetic/faces", project.path / "data/raw/faces", dirs_exist_ok=True)
+    run(project, command)
+    project.restore()
+
+
+def test_what_is_not_run_is_what_the_program_would_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    ran = {command.text for of_document in RUNNABLE.values() for command in of_document}
+    for text in dict.fromkeys(command.text for command in COMMANDS):
+        # The slow ones are run elsewhere, and are checked here so that every change of a parameter is met at once.
+        if text not in ran or matching(SLOW, Command("", text)):
+            for words in Command("", text).parts():
+                check(words)
+
+
+def test_every_exception_is_one_that_a_document_needs() -> None:
+    for pattern in (*NOT_HERE, *SLOW):
+        assert any(re.search(pattern, command.text) for command in COMMANDS), f"no command contains {pattern}"
+
+
+def test_the_readme_keeps_its_promise_of_four_commands() -> None:
+    first = [command.parts()[0][:2] for command in COMMANDS if command.document == "README.md"][:4]
+    assert first == [["make", target] for target in ("repro", "report", "predict", "recolor")]
