@@ -146,6 +146,24 @@ pull() {
     fi
 }
 
+push() {
+    if $dry_run; then
+        echo "+ dvc push   (where a remote is set)"
+    elif [[ -n $(dvc remote list) ]]; then
+        run dvc push
+    fi
+}
+
+link() { # the folder where the pipeline looks for it
+    local place=data/raw/hair
+    if [[ -e $place && ! -L $place && ! $place -ef $data ]]; then
+        echo "error: $directory/$place is there and is no link: move it away, or name it with --data" >&2
+        return 2
+    fi
+    run mkdir -p data/raw
+    [[ $place -ef $data ]] || run ln -sfn "$data" "$place"
+}
+
 limited() { # COMMAND WORD...: until the hours are over; an interrupt lets a stage save before it ends
     local minutes
     minutes=$(awk "BEGIN {left = int($max_hours * 60 - $SECONDS / 60 + 0.999); print (left < 1 ? 1 : left)}")
@@ -178,8 +196,7 @@ case $data in
     drawn) ;;
     auto | pull) pull ;;
     *)
-        run mkdir -p data/raw
-        run ln -sfn "$data" data/raw/hair
+        link
         settings+=("hair/data=$format" hair.data.root=data/raw/hair)
         ;;
 esac
@@ -200,6 +217,7 @@ run mkdir -p "$out"
 if [[ $mode == dag ]]; then
     run dvc repro export_hair
     run tar -czf "$out/hair.tar.gz" artifacts/models/hair metrics/train_hair_segmenter.json metrics/evaluate_hair.json
+    push
 else
     notebook 06_eval_export trained artifacts/notebooks/finetune_hair/model
     run tar -czf "$out/hair.tar.gz" artifacts/notebooks

@@ -79,7 +79,7 @@ def test_a_dry_run_prints_every_step_of_the_pipeline_and_does_nothing(machine: M
     steps = (
         "+ apt-get update", "+ apt-get install", "+ nvidia-smi", "+ make setup", "+ dvc pull",
         "+ visage compose runtime=cuda experiment=hair_robust segmenter.epochs=3", "240m dvc repro evaluate_hair",
-        "+ dvc repro export_hair", "+ tar -czf", "== stop the machine", "+ bash -c",
+        "+ dvc repro export_hair", "+ tar -czf", "+ dvc push", "== stop the machine", "+ bash -c",
     )  # fmt: skip
     assert in_order(steps, output), output
     assert machine.calls == []
@@ -103,7 +103,7 @@ def test_every_step_is_called_and_the_machine_is_stopped_at_the_end(machine: Mac
     called = [call.split(" -")[0] for call in machine.calls]
     assert called == [
         "nvidia-smi ", "make setup PYTHON=python3.11", "visage compose runtime=cuda", "dvc repro evaluate_hair",
-        "dvc repro export_hair", "tar", "stopped",
+        "dvc repro export_hair", "tar", "dvc remote list", "stopped",
     ]  # fmt: skip
     assert (machine.path / "given").is_dir()
 
@@ -135,6 +135,7 @@ def test_data_are_pulled_where_a_remote_is_set_and_demanded_where_it_has_to_be(m
     machine.stub("dvc", 'test "$1 $2" = "remote list" && echo store s3://bucket; true')
     machine.run()
     assert "dvc pull --allow-missing" in machine.calls
+    assert machine.calls[-1] == "dvc push"
 
 
 def test_a_folder_of_ones_own_becomes_the_hair_data(machine: Machine) -> None:
@@ -143,6 +144,14 @@ def test_a_folder_of_ones_own_becomes_the_hair_data(machine: Machine) -> None:
     assert (machine.path / "data/raw/hair").resolve() == machine.path / "mine"
     assert "visage compose runtime=cuda hair/data=celebamask hair.data.root=data/raw/hair" in machine.calls
     assert (ROOT / "conf/hair/data/celebamask.yaml").is_file()
+
+
+def test_a_folder_that_lies_where_the_pipeline_looks_is_taken_as_it_is_and_never_replaced(machine: Machine) -> None:
+    (machine.path / "data/raw/hair").mkdir(parents=True)
+    (machine.path / "mine").mkdir()
+    machine.run("--data", "data/raw/hair")
+    assert "data/raw/hair is there and is no link" in machine.run("--data", "mine", code=2)
+    assert list((machine.path / "data/raw/hair").iterdir()) == []
 
 
 def test_the_cost_is_estimated_before_and_counted_after(machine: Machine) -> None:
