@@ -8,7 +8,7 @@ export PYTHONWARNINGS := ignore
 READY := $(VENV)/.ready-$(shell cat constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro smoke predict recolor test test-all lint format report docs setup clean
+.PHONY: help repro smoke predict recolor test test-all lint format report notebooks docs setup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,10 @@ report: $(READY) ## one offline page with every metric, plot and picture: report
 
 docs: $(READY) ## the documentation as a site, into site/: open site/index.html
 	@mkdocs build --strict --quiet
+
+notebooks: $(READY) ## every notebook, executed into artifacts/notebooks/ (after make repro)
+	@mkdir -p artifacts/notebooks
+	@for book in notebooks/*.ipynb; do papermill --cwd . $$book artifacts/$$book || exit 1; done
 
 setup: $(READY) ## only the virtual environment
 
