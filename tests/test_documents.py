@@ -1,5 +1,6 @@
 """What the documents say exists: files, commands, parameters, presets. Their bash blocks: tests/documents/."""
 
+import json
 import os
 import re
 import subprocess
@@ -68,6 +69,25 @@ def test_parameters_and_presets_exist(name: str, monkeypatch: pytest.MonkeyPatch
             value = getattr(value, part)
     for preset in re.findall(r"experiment=([a-z_]+)", text(name)):
         assert (ROOT / f"conf/experiment/{preset}.yaml").is_file()
+
+
+def test_the_readmes_table_of_domains_has_the_committed_numbers() -> None:
+    rows = {found[1]: found[0] for found in re.finditer(r"^\| \[(\w+)\].*$", text("README.md"), re.M)}
+    faces, hair, eyes, painted = (
+        json.loads(text(f"metrics/evaluate_{name}.json")) for name in ("faces", "hair", "eyes", "inpainter")
+    )
+    heads = sorted(head["accuracy"] for head in faces["heads"].values())
+    masks = [hair[name]["iou"] for name in ("finetuned", "patches", "grabcut")]
+    for domain, told in (
+        ("faces", f"accuracy {faces['finetuned']['accuracy']:.2f} finetuned"),
+        ("faces", f"{heads[0]:.2f} to {heads[-1]:.2f} by a head"),
+        ("hair", "IoU {:.2f}, {:.2f} and {:.2f}".format(*masks)),
+        ("eyes", "pupil IoU {:.2f} and {:.2f}".format(*(eyes[name]["pupil_iou"] for name in ("tiny", "micro")))),
+        ("eyes", f"within {eyes['ellipse']['centre_px_median']:.1f} px"),
+        ("inpaint", f"colour off by {painted['gate']['delta_e']:.1f}"),
+        ("inpaint", f"{painted['gate']['over_inpaint']:.0f} dB above"),
+    ):
+        assert told in rows[domain], f"README.md, {domain}: metrics/ says {told!r}"
 
 
 def test_the_help_answers_without_loading_what_it_does_not_need() -> None:

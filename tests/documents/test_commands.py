@@ -33,13 +33,14 @@ NOT_HERE = {
 SLOW = (
     r"finetune\.lr=3e-4",
     r"(faces|hair)/data=folder",
-    r"heads\.designs",
+    r"heads\.",
     r"eyes\.variants",
     r"openvino",
     r"visage train",
 )
 # What makes a command small enough, or puts what the documents speak of where it is.
 SMALLER = {
+    r"^visage compose": "visage compose experiment=smoke",
     r"^make repro": "make smoke",
     r"^make ([a-z]+)": rf"make \1 READY= VENV={sys.prefix}",
     r"dvc exp run": "dvc exp run -S experiment=smoke",
