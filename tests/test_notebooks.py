@@ -162,6 +162,12 @@ def test_a_command_that_fails_stops_the_notebook(
     assert "no trainer 'nothing'" in capsys.readouterr().out
 
 
+def test_a_command_gives_the_peak_of_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    # Smaller than the interpreter alone or larger than the whole machine would be another unit.
+    assert 10 < notebook.run("--help") < 100_000
+
+
 def test_a_device_that_is_asked_for_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert notebook.choose_device("cpu") == "cpu"
     assert "device: cpu" in capsys.readouterr().out
