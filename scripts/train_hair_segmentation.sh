@@ -23,8 +23,8 @@ usage: train_hair_segmentation.sh [options]
   --directory FOLDER        where to (default: visage)
   --out FOLDER              gets the exported model, metrics and notebooks as one archive (default: results)
   --price-per-hour PRICE    of the machine, for an estimate before and the cost after
-  --max-hours HOURS         so long after the start the training is interrupted; what it saved continues with the same
-                            command (default: 4)
+  --max-hours HOURS         so long after the start the training is ended; the same command continues from what it
+                            saved, where the disk outlives the machine (default: 4)
   --stop-command COMMAND    stops the machine, such as 'sudo shutdown -h now'; run at the end and after a failure
   --keep                    do not run it
   --dry-run                 print every step and do nothing
@@ -98,10 +98,14 @@ cost_of() { # WORDS SECONDS: nothing where the price is not known
     [[ -z $price_per_hour ]] || awk "BEGIN {printf \"$1 %.2f at $price_per_hour an hour\", $2 / 3600 * $price_per_hour}"
 }
 
-run() { # COMMAND WORD...
+tell() { # COMMAND WORD...
     printf '+'
     printf ' %q' "$@"
     printf '\n'
+}
+
+run() { # COMMAND WORD...
+    tell "$@"
     $dry_run || "$@"
 }
 
@@ -118,7 +122,14 @@ finish() { # EXIT_CODE
     exit "$1"
 }
 trap 'finish $?' EXIT
-trap 'exit 130' HUP INT TERM
+interrupt() {
+    if [[ -n $child ]]; then
+        kill "$child" && wait "$child" || true
+    fi
+    exit 130
+}
+child=""
+trap interrupt HUP INT TERM
 
 has() { # COMMAND...
     local name
@@ -164,10 +175,17 @@ link() { # the folder where the pipeline looks for it
     [[ $place -ef $data ]] || run ln -sfn "$data" "$place"
 }
 
-limited() { # COMMAND WORD...: until the hours are over; an interrupt lets a stage save before it ends
+limited() { # COMMAND WORD...: until the hours are over
     local minutes
     minutes=$(awk "BEGIN {left = int($max_hours * 60 - $SECONDS / 60 + 0.999); print (left < 1 ? 1 : left)}")
-    run timeout --signal=INT --kill-after=120 "${minutes}m" "$@"
+    set -- timeout --kill-after=120 "${minutes}m" "$@"
+    tell "$@"
+    $dry_run && return
+    # In the background: bash hears a signal at once only while it waits.
+    "$@" &
+    child=$!
+    wait "$child"
+    child=""
 }
 
 notebook() { # NAME PARAMETER VALUE...

@@ -1,6 +1,7 @@
 """The notebooks: committed without results, free of logic, and each executed on the smallest data that there is."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,44 @@ def test_a_notebook_holds_no_logic(path: Path) -> None:
         assert len(cell.source.splitlines()) <= LONGEST_CELL
 
 
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The source of the install cell, the same in all notebooks for Colab."""
+    cells = [cell.source for path in NOTEBOOKS for cell in code_cells(path) if '"clone"' in cell.source]
+    assert len(cells) == 3
+    assert len(set(cells)) == 1
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return cells[0]
+
+
+def test_the_install_cell_does_nothing_inside_the_repository(monkeypatch: pytest.MonkeyPatch, install: str) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be run here"))
+    monkeypatch.chdir(ROOT / "notebooks")
+    exec(install, {"repository": ""})
+    assert Path.cwd() == ROOT / "notebooks"
+
+
+def test_the_install_cell_clones_and_installs_what_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: str
+) -> None:
+    called: list[list[str]] = []
+
+    def note(command: list[str], check: bool) -> None:
+        called.append(command)
+        if "clone" in command:
+            Path(command[-1]).mkdir()
+
+    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="set `repository`"):
+        exec(install, {"repository": ""})
+    assert not called
+    exec(install, {"repository": "https://example.org/visage.git"})
+    assert called[0][:2] == ["git", "clone"]
+    assert {"install", "-c", "constraints.txt", "-e"} <= set(called[1])
+    assert Path.cwd() == tmp_path / "visage"
+
+
 def test_every_notebook_is_executed_here() -> None:
     assert {path.stem for path in NOTEBOOKS} == RUNS.keys()
 
@@ -120,6 +159,12 @@ def test_a_command_that_fails_stops_the_notebook(
     with pytest.raises(VisageError, match="visage train nothing failed with exit code 2"):
         notebook.run("train", "nothing")
     assert "no trainer 'nothing'" in capsys.readouterr().out
+
+
+def test_a_command_gives_the_peak_of_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    # Smaller than the interpreter alone or larger than the whole machine would be another unit.
+    assert 10 < notebook.run("--help") < 100_000
 
 
 def test_a_device_that_is_asked_for_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Machine:
         (path / "scripts").mkdir()
         (path / "dvc.yaml").touch()
         self.script = shutil.copy2(SCRIPT, path / "scripts")
+        self.environment = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(path)}
         for name in STUBBED:
             self.stub(name, "")
 
@@ -35,11 +37,10 @@ class Machine:
 
     def run(self, *options: str, code: int = 0, seconds: int = 0) -> str:
         """Run the script, `seconds` after it began; its output, both streams."""
-        environment = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.path), "SECONDS": str(seconds)}
         done = subprocess.run(
             [self.script, *options],
             cwd=self.path,
-            env=environment,
+            env=self.environment | {"SECONDS": str(seconds)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -117,6 +118,19 @@ def test_the_machine_is_stopped_when_a_step_fails(machine: Machine, failing: str
     assert "ended with exit code 7" in output
 
 
+def test_a_signal_ends_the_training_and_stops_the_machine(machine: Machine) -> None:
+    machine.stub("dvc", 'echo $$ > "$HOME/training"; exec sleep 300')
+    begun = subprocess.Popen([machine.script, *STOP, "--data", "drawn"], cwd=machine.path, env=machine.environment)
+    while not (machine.path / "training").exists() or not (machine.path / "training").read_text(encoding="utf-8"):
+        assert begun.poll() is None
+        time.sleep(0.05)
+    begun.terminate()
+    assert begun.wait(timeout=60) == 130
+    assert machine.calls[-1] == "stopped"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((machine.path / "training").read_text(encoding="utf-8")), 0)
+
+
 def test_the_machine_is_kept_when_it_is_asked_for(machine: Machine) -> None:
     machine.stub("dvc", "exit 1")
     assert "the machine is kept" in machine.run(*STOP, "--keep", "--data", "drawn", code=1)
@@ -160,7 +174,7 @@ def test_the_cost_is_estimated_before_and_counted_after(machine: Machine) -> Non
     output = machine.run(*priced, seconds=5400)
     assert "after 90 minutes: about 1.20 at 0.80 an hour" in output
     # Two and a half of the four hours are left.
-    assert "timeout --signal=INT --kill-after=120 150m dvc repro" in output
+    assert "timeout --kill-after=120 150m dvc repro" in output
     assert "an hour" not in machine.run("--data", "drawn")
 
 

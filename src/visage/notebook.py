@@ -74,8 +74,12 @@ def choose_device(asked: str = "") -> str:
     return device
 
 
-def run(*words: str) -> None:
+def run(*words: str) -> float:
     """`visage` with `words` in a process of its own, what it says printed as it comes.
+
+    Returns:
+        The most resident memory of that process or of one that it started, in MB; at least this process's own, which
+        the system counts until the new program has begun.
 
     Raises:
         VisageError: it failed.
@@ -85,8 +89,11 @@ def run(*words: str) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise VisageError(f"visage {' '.join(words)} failed with exit code {process.returncode}: see the lines above")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> None:
