@@ -24,15 +24,15 @@ PLAIN = ("cp", "export", "git", "mkdir", "source")
 
 @dataclass(frozen=True)
 class Command:
-    """A line of a bash block of `document`, which is relative to the repository."""
+    """A line of a bash block of `document`, which is relative to the repository; its comment is left out."""
 
     document: str
     text: str
 
     def parts(self) -> list[list[str]]:
-        """The words of each program that the line runs, without comments and assignments in front."""
+        """The words of each program that the line runs, without assignments in front."""
         lines: list[list[str]] = [[]]
-        for word in shlex.split(self.text, comments=True):
+        for word in shlex.split(self.text):
             if word == "&&":
                 lines.append([])
             elif lines[-1] or not ASSIGNMENT.match(word):
@@ -50,7 +50,7 @@ def documents() -> list[str]:
 def commands() -> list[Command]:
     """Every line of every bash block of every document."""
     return [
-        Command(document, line.strip())
+        Command(document, re.sub(r"\s+# .*", "", line).strip())
         for document in documents()
         for block in BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
         for line in block.replace("\\\n", " ").splitlines()

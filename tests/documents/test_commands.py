@@ -18,7 +18,7 @@ from visage.io.images import encode_jpeg, encode_png
 
 # Why a command is not run here, by what it contains. It is checked instead: its flags, stages, parameters and files.
 NOT_HERE = {
-    r"(data|models) fetch": "a download",
+    r"(data|models) fetch|eyes/data=openeds": "a download",
     r"--device cuda|runtime=cuda|runtime\.device=cuda": "a GPU",
     r"DASK_SCHEDULER_ADDRESS": "a cluster",
     r"MLFLOW_|mlflow": "a server",
@@ -54,16 +54,9 @@ def matching(patterns: "dict[str, str] | tuple[str, ...]", command: Command) -> 
     return [pattern for pattern in patterns if re.search(pattern, command.text)]
 
 
-def runnable() -> dict[str, list[Command]]:
-    """What is run, by the first document that has it."""
-    chosen: dict[str, list[Command]] = {}
-    for text, command in {command.text: command for command in reversed(COMMANDS)}.items():
-        if not matching(NOT_HERE, command):
-            chosen.setdefault(command.document, []).insert(0, Command(command.document, text))
-    return chosen
-
-
-RUNNABLE = runnable()
+# In the order of the documents, each once: where it stands first.
+RUNNABLE = [one for one in {one.text: one for one in reversed(COMMANDS)}.values() if not matching(NOT_HERE, one)]
+RUNNABLE.sort(key=COMMANDS.index)
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +87,16 @@ def run(project: Project, command: Command) -> None:
     project.run("bash", "-c", text)
 
 
-@pytest.mark.parametrize("document", RUNNABLE)
+@pytest.mark.parametrize("document", {command.document: 0 for command in RUNNABLE if not matching(SLOW, command)})
 def test_the_commands_run_in_the_order_of_the_document(project: Project, document: str) -> None:
-    for command in RUNNABLE[document]:
-        if not matching(SLOW, command):
+    for command in RUNNABLE:
+        if command.document == document and not matching(SLOW, command):
             run(project, command)
     project.restore()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for cs in RUNNABLE.values() for c in cs if matching(SLOW, c)], ids=str)
+@pytest.mark.parametrize("command", [one for one in RUNNABLE if matching(SLOW, one)], ids=str)
 def test_the_slow_commands_run_too(project: Project, command: Command) -> None:
     if "data/raw/faces" not in command.text and "faces/data=folder" in command.text:
         shutil.copytree(project.path / "data/synthetic/faces", project.path / "data/raw/faces", dirs_exist_ok=True)
@@ -113,11 +106,10 @@ def test_the_slow_commands_run_too(project: Project, command: Command) -> None:
 
 def test_what_is_not_run_is_what_the_program_would_accept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    ran = {command.text for of_document in RUNNABLE.values() for command in of_document}
-    for text in dict.fromkeys(command.text for command in COMMANDS):
-        # The slow ones are run elsewhere, and are checked here so that every change of a parameter is met at once.
-        if text not in ran or matching(SLOW, Command("", text)):
-            for words in Command("", text).parts():
+    # The slow ones too, so that a change of their parameters is met at once.
+    for command in {one.text: one for one in COMMANDS}.values():
+        if matching(NOT_HERE, command) or matching(SLOW, command):
+            for words in command.parts():
                 check(words)
 
 

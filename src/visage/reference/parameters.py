@@ -71,7 +71,8 @@ def page(root: Path) -> str:
 
 def _sections(cls: type, key: str, values: Any, comments: dict[str, str]) -> Iterator[Section]:
     hints, said, prefix = get_type_hints(cls), meanings(cls), f"{key}." if key else ""
-    parameters, inner = [], []
+    parameters: list[Parameter] = []
+    inner: list[tuple[Any, str, Any]] = []
     for field in fields(cls):
         name, hint = prefix + field.name, hints[field.name]
         value = values.get(field.name) if values is not None else None
