@@ -9,9 +9,8 @@ from visage.reference.meanings import COMMON, introduction, meanings
 class Toy:
     """The `toy` section: what `kind` of toy.
 
-    height, width: pixels of the frames, as 400 x 640. source: "new", or "file" (`path`); else nothing. Probabilities:
-    flip, erase (a patch of
-    another), blur. rate and decay: of the optimizer.
+    height, width: pixels of the frames, as 400 x 640. source: "new", or "file" (`path`); else nothing. rate and
+    decay: of the optimizer.
     """
 
     kind: str
@@ -19,9 +18,6 @@ class Toy:
     width: int
     source: str
     path: str
-    flip: float
-    erase: float
-    blur: float
     rate: float
     decay: float
     epochs: int
@@ -39,12 +35,6 @@ def test_a_list_of_fields_shares_what_follows_it() -> None:
     said = meanings(Toy)
     assert said["height"] == said["width"] == "pixels of the frames, as 400 x 640"
     assert said["rate"] == said["decay"] == "of the optimizer"
-
-
-def test_a_label_is_the_meaning_of_the_fields_behind_it() -> None:
-    said = meanings(Toy)
-    assert said["flip"] == said["blur"] == "probabilities"
-    assert said["erase"] == "probabilities: a patch of another"
 
 
 def test_a_field_in_backticks_is_explained_where_it_stands() -> None:

@@ -26,7 +26,7 @@ class EyesData:
 
 @dataclass
 class SynthesizeEyes:
-    """How many subjects to draw, and frames of each."""
+    """The drawn eyes. subjects: how many. frames: of each."""
 
     subjects: int = MISSING
     frames: int = MISSING
@@ -85,8 +85,8 @@ class Eyes:
 
 @dataclass
 class EyeAugment:
-    """Augmentation in training. Probabilities: flip, lines, blur, glints, noise, clahe. rotation: degrees either way;
-    scale and shift: shares of the size; gamma, contrast: spread around 1."""
+    """Augmentation in training. flip, lines, blur, glints, noise, clahe: probability of each. rotation: degrees either
+    way. scale, shift: shares of the size. gamma, contrast: spread around 1."""
 
     flip: float = MISSING
     lines: float = MISSING
@@ -113,13 +113,15 @@ class EyeAugment:
 
 @dataclass
 class Pupil:
-    """The `pupil` section: segmentation of the pupil by `variant`.
+    """The `pupil` section: segmentation of the pupil.
 
-    The loss is CE x (1 + spatial weights) + alpha x generalised Dice + (1 - alpha) x surface; alpha falls from 1 to 0
-    over min(`alpha_epochs`, epochs) epochs and is `alpha_after` from then on. dice_floor: the least weight of the Dice
-    term, whatever alpha. surface: "normalised" (distances over the diagonal, as published) or "clipped" (to
-    `surface_clip` pixels, over that number), which is felt. progressive: the height of training frames in the first
-    epoch as a share of that in the last; 1 trains on full frames throughout.
+    The loss is CE x (1 + spatial weights) + alpha x generalised Dice + (1 - alpha) x surface, with an alpha that falls.
+
+    variant: "tiny", "micro" or "shallow". alpha_epochs: epochs in which alpha falls from 1 to 0. alpha_after: what it
+    is from then on. dice_floor: the least weight of the Dice term, whatever alpha. surface: "normalised" (distances
+    over the diagonal, as published) or "clipped" (to `surface_clip` pixels, over that number), which is felt.
+    progressive: the height of training frames in the first epoch as a share of that in the last; 1 trains on full
+    frames throughout.
     """
 
     variant: str = MISSING

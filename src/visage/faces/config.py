@@ -27,7 +27,7 @@ class FacesData:
 
 @dataclass
 class SynthesizeFaces:
-    """How many people to draw, sessions of each, pictures in each session, and their side in pixels."""
+    """The drawn people. people: how many. sessions: of each. pictures: of each session. size: pixels a side."""
 
     people: int = MISSING
     sessions: int = MISSING
@@ -37,10 +37,11 @@ class SynthesizeFaces:
 
 @dataclass
 class PrepareFaces:
-    """size: side of the prepared pictures in pixels. classes: those to keep, None for all. train, val, test: shares.
+    """size: side of the prepared pictures in pixels. classes: those to keep, None for all. train, val, test: shares of
+    the pictures.
 
-    max_bad_fraction: share of unreadable files from which the run stops. duplicate_bits: pictures whose
-    perceptual hashes (512 bits) differ in at most so many are near duplicates; -1 finds none.
+    max_bad_fraction: share of unreadable files from which the run stops. duplicate_bits: pictures whose perceptual
+    hashes (512 bits) differ in at most so many are near duplicates; -1 finds none.
     """
 
     size: int = MISSING
@@ -73,9 +74,12 @@ class Faces:
 class Finetune:
     """The `finetune` section: transfer learning of a whole network.
 
-    weights: "encoder" (of pretrain_encoder), "imagenet", "file" (`weights_path`) or "none". freeze_ratio: share of the
-    backbone's layers that stay frozen, from the input side; unfreeze_last_blocks replaces it where it is a number.
-    rotation is in degrees either way, flip a probability, the colour strengths as in torchvision's ColorJitter.
+    arch: a torchvision architecture. weights: "encoder" (of pretrain_encoder), "imagenet", "file" (`weights_path`) or
+    "none". freeze_ratio: share of the backbone's layers that stay frozen, from the input side. unfreeze_last_blocks: a
+    number of blocks that train, instead of freeze_ratio, or None. plateau_factor: what the learning rate is multiplied
+    by where validation does not get better. plateau_patience: epochs that wait for that. min_lr: the least learning
+    rate. flip: probability. rotation: degrees either way. brightness, contrast, saturation: strength, as in
+    torchvision's ColorJitter.
     """
 
     arch: str = MISSING
@@ -119,7 +123,7 @@ class Finetune:
 
 @dataclass
 class HeadDesign:
-    """One head: widths of its hidden layers (none: a linear classifier) and the dropout before its last layer."""
+    """One head. hidden: widths of its hidden layers, none for a linear classifier. dropout: before its last layer."""
 
     hidden: list[int] = MISSING
     dropout: float = MISSING
@@ -129,9 +133,9 @@ class HeadDesign:
 class Heads:
     """The `heads` section: classifiers on cached features, one for each of `designs`, compared on validation.
 
-    lr comes from the top-level `lr`. noise: standard deviation of what is added to the standardised features in
-    training. mixup: alpha of its Beta distribution (Zhang et al. 2018), 0 for none. early_stop: epochs without a better
-    one, 0 for never.
+    lr: the top-level `lr` where nothing else is said. noise: standard deviation of what is added to the standardised
+    features in training. mixup: alpha of its Beta distribution (Zhang et al. 2018), 0 for none. early_stop: epochs
+    without a better one, 0 for never.
     """
 
     designs: dict[str, HeadDesign] = field(default_factory=dict)

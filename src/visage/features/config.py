@@ -21,7 +21,8 @@ class Pretrain:
     """Where the encoder's weights come from, and how the drawn default is trained.
 
     source: "drawn" (train on procedural people), "imagenet" (torchvision's ImageNet weights) or "file" (`path`). arch:
-    a torchvision architecture. people, sessions, pictures, size: the drawn people, none of whom another stage sees.
+    a torchvision architecture. people: how many are drawn, none of whom another stage sees. sessions: of each.
+    pictures: of each session. size: pixels a side.
     """
 
     source: str = MISSING

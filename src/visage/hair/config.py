@@ -25,9 +25,9 @@ class HairData:
 
 @dataclass
 class SynthesizeHair:
-    """How many people to draw, views of each, and pixels a side. wild: share of pictures with what selfies have: hats,
-    hands, busy or hair-coloured backgrounds, backlight, pictures without hair. clarity: how far strands of different
-    curl and width differ, 1 as in life."""
+    """The drawn people. sources: how many. views: of each. size: pixels a side. wild: share of pictures with what
+    selfies have, which is hats, hands, busy or hair-coloured backgrounds, backlight, no hair. clarity: how far strands
+    of different curl and width differ, 1 as in life."""
 
     sources: int = MISSING
     views: int = MISSING
@@ -90,7 +90,7 @@ class ZeroShot:
     """The `zero_shot` section: hair without training.
 
     method: "mediapipe", "grabcut", or "auto": MediaPipe where `model_file` is there, else GrabCut seeded by the face's
-    geometry. low, high: of the hysteresis that makes a mask of confidences. min_part: parts smaller than this share of
+    geometry. low, high: confidences of the hysteresis that makes the mask. min_part: parts smaller than this share of
     the largest go. fill_holes: holes smaller than this share of the mask are filled. guided: radius in pixels of the
     guided filter that fits the edge to the picture, 0 for none.
     """
@@ -118,9 +118,9 @@ class ZeroShot:
 
 @dataclass
 class HairAugment:
-    """Augmentation in training. Probabilities: flip, blur, noise, jpeg, erase (a patch of another picture), grey,
-    mosaic (four pictures in the corners of one). rotation: degrees either way; scale, shift: shares of the size;
-    brightness, contrast, saturation, hue: spreads."""
+    """Augmentation in training. flip, blur, noise, jpeg, grey: probability of each. erase: of a patch of another
+    picture. mosaic: of four pictures in the corners of one. rotation: degrees either way. scale, shift: shares of the
+    size. brightness, contrast, saturation, hue: spreads."""
 
     flip: float = MISSING
     blur: float = MISSING
@@ -152,9 +152,10 @@ class HairAugment:
 class Segmenter:
     """The `segmenter` section: a network for hair, trained from the pretrained encoder.
 
-    freeze: the context stays as it was pretrained (light finetune); false trains everything. boundary: weight of the
-    pixels near the mask's edge over the others. max_steps: at most so many steps in all, 0 for no such limit.
-    price_per_hour: of the machine, for an estimate of the cost; 0 for none.
+    arch: "bisenet_mobilenet", "bisenet_resnet18" or "modnet_mobilenet". freeze: the context stays as it was pretrained
+    (light finetune); false trains everything. boundary: weight of the pixels near the mask's edge over the others.
+    max_steps: at most so many steps in all, 0 for no such limit. price_per_hour: of the machine, for an estimate of the
+    cost; 0 for none.
     """
 
     arch: str = MISSING
@@ -185,8 +186,8 @@ class Segmenter:
 
 @dataclass
 class Patches:
-    """The `patches` section: features of overlapping patches, in jobs. size, overlap: pixels; batch_size: patches
-    through the encoder at once; patches_per_job: how many a job has."""
+    """The `patches` section: features of overlapping patches, in jobs. size: pixels a side of a patch. overlap: pixels
+    that neighbours share. batch_size: patches through the encoder at once. patches_per_job: how many a job has."""
 
     size: int = MISSING
     overlap: int = MISSING
@@ -210,7 +211,8 @@ class Patches:
 
 @dataclass
 class PatchHead:
-    """The `patch_head` section: a decoder of the cached features of patches. width: its channels."""
+    """The `patch_head` section: a decoder of the cached features of patches. width: its channels. boundary: weight of
+    the pixels near the mask's edge over the others."""
 
     width: int = MISSING
     epochs: int = MISSING

@@ -27,11 +27,13 @@ class PrepareInpaint:
     """What becomes of each original.
 
     size: pixels a side of the prepared pictures. min_side: smaller originals are refused. growth: of the hair mask
-    before the hair is removed, as a share of the side. detector, detector_file, detector_score: of faces that no
-    polygon marks. embedder, embedder_file: of identity. sharpness: least variance of the Laplacian of a face that is
-    still somebody's (K-Hairstyle's are blurred). patch, patch_stride: pixels; patch_hair: least share of hair in a
-    patch; patches_per_source: at most. style: pixels a side of the style image. images_per_job: what a killed worker
-    loses. train, val, test: shares of the sources. max_bad_fraction: share of bad originals from which the run stops.
+    before the hair is removed, as a share of the side. detector: of faces that no polygon marks, "yunet", "yolo" or
+    "none". detector_file: its weights. detector_score: its least confidence. embedder: of identity, "encoder" (of
+    pretrain_encoder), "adaface", "sface", "insightface" or "none". embedder_file: its weights. sharpness: least
+    variance of the Laplacian of a face that is still somebody's (K-Hairstyle's are blurred). patch: pixels a side.
+    patch_stride: pixels from one patch to the next. patch_hair: least share of hair in a patch. patches_per_source: at
+    most so many. style: pixels a side of the style image. images_per_job: originals that a killed worker loses. train,
+    val, test: shares of the sources. max_bad_fraction: share of bad originals from which the run stops.
     """
 
     size: int = MISSING
@@ -93,13 +95,13 @@ class Inpaint:
 class Texture:
     """The `texture` section: the encoder of hair texture.
 
-    arch: the backbone, "encoder" for that of pretrain_encoder with its weights; for the others weights: "imagenet"
-    (torchvision's), "file" (weights_file) or "none" (random). part: the side of a view as a share of the picture's.
-    size: pixels of a view. batch_size: pictures of a step, each in two views, all of them in one pass, because every
-    view is compared with every other. projection: width of the contrastive space. supcon, temperature: weight and
-    temperature of the contrastive loss. dropout: before the heads. steps: of an epoch, whose samples are drawn so
-    that all curls come up equally often. snapshot_steps: steps between the encoders that are kept, a multiple of
-    `steps`. looks: views of a picture that measuring takes the mean of.
+    arch: the backbone, "encoder" for that of pretrain_encoder with its weights, else "resnet18" or "resnet50". weights:
+    of these two, "imagenet" (torchvision's), "file" (`weights_file`) or "none" (random). part: the side of a view as a
+    share of the picture's. size: pixels of a view. batch_size: pictures of a step, each in two views, all of them in
+    one pass, because every view is compared with every other. projection: width of the contrastive space. supcon:
+    weight of the contrastive loss. temperature: of it. dropout: before the heads. steps: in an epoch, whose samples are
+    drawn so that all curls come up equally often. snapshot_steps: steps between the encoders that are kept, a multiple
+    of `steps`. looks: views of a picture that measuring takes the mean of.
     """
 
     arch: str = MISSING

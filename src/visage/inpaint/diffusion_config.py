@@ -31,9 +31,9 @@ class Autoencoder:
     """The `autoencoder` section: what turns pictures into latents and back.
 
     source: "new" is a small AutoencoderKL trained here; else `path`, a folder (file) or a repository (hub) of one such
-    as SDXL's, which stays as it is. size: pixels a side of what is encoded. channels: of its levels; each but the
-    first halves the side. crop: pixels a side of a training sample, bald: share of them that is bald. steps: of an
-    epoch. detail, colour: weights of the losses of gradients and of low-passed pictures, kl: of the prior.
+    as SDXL's, which stays as it is. size: pixels a side of what is encoded. channels: of each level; each but the first
+    halves the side. crop: pixels a side of a training sample. bald: share of samples that are bald. steps: in an epoch.
+    detail: weight of the loss of gradients. colour: weight of the loss of low-passed pictures. kl: weight of the prior.
     """
 
     source: str = MISSING
@@ -75,7 +75,7 @@ class Prompts:
 
     source: "new" are small random ones of the same classes over a vocabulary of the known words; else `path`, a folder
     (file) or a repository (hub) with tokenizer, tokenizer_2, text_encoder and text_encoder_2 of SDXL. width: of each
-    small encoder, layers: of it. prompts_per_job: what a killed worker loses.
+    small encoder. layers: of each small encoder. prompts_per_job: prompts that a killed worker loses.
     """
 
     source: str = MISSING
@@ -99,7 +99,7 @@ class Prompts:
 
 @dataclass
 class Lora:
-    """Of low-rank adapters on attention: their rank and scale (alpha)."""
+    """Low-rank adapters on attention. rank: of each. alpha: their scale, over the rank."""
 
     rank: int = MISSING
     alpha: int = MISSING
@@ -109,8 +109,8 @@ class Lora:
 class Consistency:
     """Losses on decoded pictures. by: whose view of texture, "encoder" (of train_texture), "vgg16" or "none".
 
-    file: VGG16's weights of torchvision. texture, identity: weights beside the main loss, identity 0 for off. every:
-    steps between. crop: pixels a side of what is decoded. samples: of a step that are decoded.
+    file: VGG16's weights of torchvision. texture: weight beside the main loss. identity: weight beside it, 0 for off.
+    every: steps from one to the next. crop: pixels a side of what is decoded. samples: of a step that are decoded.
     """
 
     by: str = MISSING
@@ -129,15 +129,18 @@ class Inpainter:
     source: "new" is a small UNet2DConditionModel; else `path`, a folder, a single file in the original layout (file) or
     a repository (hub); 4 input channels become 9. convention: what the last four input channels are, the "bald" picture
     or the picture with a "masked" hole. outline: the mask tells hair from the ring about it that is painted too, which
-    SDXL-inpainting's does not. channels: of its levels, layers: residual blocks of each, attention: levels that have
-    it, from below, depth: attention blocks of those, head: width of an attention head. prediction: what the network
-    says. zero_snr: rescale the noise so that the last step is noise alone. mask: what an element to paint weighs more
-    than another. snr_gamma: of min-SNR weighting, 0 for none. noise_offset. drop: share of samples that lose their
-    prompt, style or identity, each by itself, and share that lose all. flips: mirrored pictures are trained on too.
-    tints: copies of each picture with hair of another colour, of which the prompt does not tell. trainable: "full", or
-    "lora" with conv_in and the projectors. frozen: precision of the weights that do not train; "bf16" halves SDXL's ten
-    gigabytes. kernel: of attention, torch's own or xformers'. snapshot_steps, sheet_steps: steps between snapshots and
-    between sheets of samples. checkpointing: of gradients. ema: the decay of the averaged weights.
+    SDXL-inpainting's does not. channels: of each level. layers: residual blocks of each level. attention: levels that
+    have it, from below. depth: attention blocks of those. head: width of an attention head. prediction: what the
+    network says, "sample", "epsilon" or "v_prediction". zero_snr: rescale the noise so that the last step is noise
+    alone. mask: what an element to paint weighs more than another. snr_gamma: of min-SNR weighting, 0 for none.
+    noise_offset: strength of one more random number for each channel, 0 for none. drop: share of samples that lose
+    their prompt, style or identity, each by itself. drop_all: share of samples that lose all three. flips: mirrored
+    pictures are trained on too. tints: copies of each picture with hair of another colour, of which the prompt does not
+    tell. trainable: "full", or "lora" with conv_in and the projectors. frozen: precision of the weights that do not
+    train; "bf16" halves SDXL's ten gigabytes. kernel: of attention, "sdpa" (torch's own) or "xformers". steps: in an
+    epoch. optimizer: "adamw", or "adamw8bit" of bitsandbytes. clip_norm: largest norm of a step's gradient, 0 for no
+    limit. ema: the decay of the averaged weights. checkpointing: of gradients, which saves memory and costs time.
+    snapshot_steps: steps between snapshots. sheet_steps: steps between sheets of samples.
     """
 
     source: str = MISSING
@@ -193,19 +196,9 @@ class Inpainter:
             ("consistency.by", self.consistency.by, TEXTURES),
         ):
             check_choice(f"inpainter.{key}", value, known)
-        counts = (
-            "layers",
-            "attention",
-            "depth",
-            "head",
-            "epochs",
-            "batch_size",
-            "micro_batch",
-            "steps",
-            "snapshot_steps",
-        )
+        sizes = ("layers", "attention", "depth", "head", "epochs", "steps", "batch_size", "micro_batch")
         weights = ("mask", "snr_gamma", "noise_offset", "weight_decay", "clip_norm", "sheet_steps", "tints")
-        check_ranges("inpainter", self, dict.fromkeys(counts, COUNT))
+        check_ranges("inpainter", self, dict.fromkeys((*sizes, "snapshot_steps"), COUNT))
         check_ranges("inpainter", self, dict.fromkeys(weights, (0, math.inf)))
         check_ranges("inpainter", self, {"lr": (1e-12, 1e3), "drop": SHARE, "drop_all": SHARE, "ema": (0, 0.99999)})
         check_ranges("inpainter.lora", self.lora, {"rank": COUNT, "alpha": COUNT})
@@ -232,8 +225,9 @@ class Inpainter:
 class Tryout:
     """The `tryout` section: how pictures are sampled and measured.
 
-    sampler: of diffusers. steps: of it. guidance: 1 for none. pictures: at most so many test pictures. lpips: its net;
-    lpips_file: the weights of its trunk, as torchvision has them. batch_size: pictures at once.
+    sampler: "ddim", "dpm" or "euler" of diffusers. steps: of the sampler. guidance: its scale, 1 for none. pictures: at
+    most so many test pictures. lpips: the net of LPIPS, "vgg", "alex" or "squeeze". lpips_file: the weights of that
+    net's trunk, as torchvision has them. batch_size: pictures at once.
     """
 
     sampler: str = MISSING
@@ -260,9 +254,9 @@ class Tryout:
 class Gate:
     """The `gate` section: what the network must reach to be exported; null asks nothing.
 
-    psnr: dB within the mask; over_inpaint, over_mean: dB above OpenCV's inpainting and above the hair's mean colour.
-    delta_e: the most that the hair's median colour may be off (CIE76), on its own style and on another person's.
-    texture_min, texture_max: fine contrast as a share of the autoencoder's. lpips: the most.
+    psnr: least dB within the mask. over_inpaint: least dB above OpenCV's inpainting. over_mean: least dB above the
+    hair's mean colour. delta_e: the most that the hair's median colour may be off (CIE76), on its own style and on
+    another person's. texture_min, texture_max: fine contrast as a share of the autoencoder's. lpips: the most.
     """
 
     psnr: float | None = None

@@ -1,7 +1,7 @@
 """What a dataclass's docstring says about each of its fields.
 
 The docstrings are prose, not tables: "height, width: pixels of the frames. train, val, test: shares of the subjects."
-Prose stays readable beside the code, so the parser learns its forms instead of the docstrings learning a syntax.
+Prose stays readable beside the code, and this form is all that is asked of it.
 """
 
 import inspect
@@ -37,12 +37,7 @@ def meanings(cls: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for match, end in zip(starts, ends, strict=True):
         meaning = text[match.end() : end].strip(" ,;.")
-        if match["label"]:
-            # "Probabilities: flip, blur, erase (a patch of another picture)."
-            for name, note in re.findall(r"(\w+)(?: \(([^)]*)\))?", match["labelled"]):
-                found[name] = ": ".join(filter(None, (match["label"].lower(), note)))
-        else:
-            found |= dict.fromkeys(re.split(r", | and ", match["named"]), meaning)
+        found |= dict.fromkeys(re.split(r", | and ", match["named"]), meaning)
     said = dict(found)
     for name in names:
         # source: "new", or "file" (`path`).
@@ -66,9 +61,6 @@ def _text(cls: type) -> str:
 
 
 def _starts(text: str, names: list[str]) -> Iterator[re.Match[str]]:
-    """Where the text comes to fields: "height, width: ..." or "Probabilities: flip, blur (of what kind)."."""
+    """Where the text comes to fields: "height, width: ..."."""
     one = rf"(?:{'|'.join(sorted(names, key=len, reverse=True))})"
-    item = rf"{one}(?: \([^)]*\))?"
-    named = rf"(?<![\w.`])(?P<named>{one}(?:(?:, | and ){one})*): "
-    labelled = rf"(?P<label>[A-Z][a-z]+): (?P<labelled>{item}(?:, {item})+)\. "
-    return re.finditer(f"{labelled}|{named}", text)
+    return re.finditer(rf"(?<![\w.`])(?P<named>{one}(?:(?:, | and ){one})*): ", text)
