@@ -3,7 +3,7 @@
 #
 # The environment is what `make setup` makes, in a stage of its own that changes only with the pins, so an edit of the
 # code rebuilds nothing large. PyTorch's usual wheels bring CUDA with them: the cuda image needs no other base, only the
-# host's driver, and the cpu image takes the wheels without CUDA, gigabytes less.
+# host's driver. The cpu image is gigabytes smaller where TORCH_INDEX names PyTorch's index of wheels without CUDA.
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS base
 # make sets up, git names the commit of a run and makes experiments, mediapipe loads the GL libraries even on a CPU.
 RUN apt-get update \
@@ -17,8 +17,8 @@ COPY LICENSE Makefile README.md constraints.txt pyproject.toml ./
 COPY src/visage/__init__.py src/visage/
 
 FROM setup AS setup-cpu
-ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN make setup
+ARG TORCH_INDEX=""
+RUN PIP_EXTRA_INDEX_URL="$TORCH_INDEX" make setup
 
 FROM setup AS setup-cuda
 RUN make setup

@@ -1,17 +1,21 @@
 """The commands in the documents' bash blocks, and what can be said of one without running it."""
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from dvc.cli import parse_args
 from dvc.utils.hydra import get_hydra_sweeps
 from typer.main import get_command
 
 from closure import ROOT, dag
+from project import BIN
 from visage.cli import app
 from visage.compose import params_differ
 from visage.config import load_config
@@ -72,8 +76,16 @@ def check(words: Sequence[str]) -> None:
         file = next(word for word in rest if word.endswith(".py"))
         assert (ROOT / file).is_file(), f"{file} is not there"
         load_config([word for word in rest[rest.index(file) + 1 :] if "=" in word], ROOT / "params.yaml")
-    elif program in ("mlflow", "docker", "modal"):
-        check_help(words)
+    elif program == "docker":
+        check_compose(rest)
+    elif program == "modal" and rest[0] == "run":
+        check_help(words, [program, *rest[:2]])
+    elif program in ("mlflow", "modal"):
+        check_help(words, [word for word in words if not word.startswith("-")][:2])
+    elif program == "python":
+        check_help(words, [sys.executable, rest[0]])
+    elif program.startswith("scripts/"):
+        check_help(words, [program])
     else:
         assert program in PLAIN, f"nothing is known of {program!r}: run it, or say here how it is checked"
 
@@ -101,9 +113,20 @@ def check_dvc(arguments: Sequence[str]) -> None:
             assert target in {name.split("@")[0] for name in dag()} | dag().keys(), f"no stage {target}"
 
 
-def check_help(words: Sequence[str]) -> None:
-    """Every flag stands in the help that the program itself prints for its subcommands."""
-    names = [word for word in words if not word.startswith("-")][:2]
-    told = subprocess.run([*names, "--help"], capture_output=True, text=True, check=True).stdout
+def check_compose(arguments: Sequence[str]) -> None:
+    """The files of `docker compose` are there, and have the service that is run; Docker itself need not be."""
+    given = list(arguments)
+    files = [given[index + 1] for index, word in enumerate(given) if word == "-f"] or ["compose.yaml"]
+    assert given[0] == "compose" and "run" in given
+    for file in files:
+        assert given[-1] in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["services"], given
+
+
+def check_help(words: Sequence[str], command: Sequence[str]) -> None:
+    """Every flag of `words` stands in the help that `command` prints."""
+    path = f"{BIN}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [*command, "--help"], cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
     flags = {word.split("=")[0] for word in words if word.startswith("--")}
-    assert not {flag for flag in flags if flag not in told}, f"{shlex.join(words)}: unknown flags"
+    assert not {flag for flag in flags if flag not in done.stdout}, f"{shlex.join(words)}: unknown flags"
