@@ -18,7 +18,8 @@ COPY src/visage/__init__.py src/visage/
 
 FROM setup AS setup-cpu
 ARG TORCH_INDEX=""
-RUN PIP_EXTRA_INDEX_URL="$TORCH_INDEX" make setup
+ENV PIP_EXTRA_INDEX_URL=$TORCH_INDEX
+RUN make setup
 
 FROM setup AS setup-cuda
 RUN make setup

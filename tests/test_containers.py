@@ -104,7 +104,7 @@ def test_the_gpu_is_asked_for_by_every_service() -> None:
     services = yaml.safe_load((ROOT / "compose.cuda.yaml").read_text(encoding="utf-8"))["services"]
     assert set(services) == set(SERVICES)
     for name, service in services.items():
-        assert SERVICES[name]["build"] == {"context": ".", "target": "cpu"}
+        assert SERVICES[name]["build"] == {"context": ".", "target": "cpu", "args": {"TORCH_INDEX": None}}
         assert service["build"]["target"] == "cuda"
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
         assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
