@@ -1,0 +1,73 @@
+"""How far the hair segmenter is from MediaPipe's on photographs, which have no masks: IoU of their answers.
+
+    PYTHONPATH=src python benchmarks/photographs.py FOLDER --mediapipe FILE [--model CHECKPOINT] [--sizes 256 384 512]
+
+Pictures named *mask* are left out, but for a picture NAME.png with NAME_hairmask.png both are compared with that mask
+too. sizes: pixels of the network's input, a multiple of 32; heads are small in photographs, and larger in a larger one.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from visage.hair.data import hair_preprocessing
+from visage.hair.mediapipe_hair import HairSegmenter
+from visage.hair.networks import load_network
+from visage.io.images import read_image
+from visage.serving.tasks import margin_of
+from visage.vision.normalise import preprocess
+
+MODEL = Path("artifacts/hair/train_hair_segmenter/best_model.pt")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+Mask = NDArray[np.bool_]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--mediapipe", type=Path, required=True, help="hair_segmenter.tflite")
+    parser.add_argument("--model", type=Path, default=MODEL, help="a checkpoint of train_hair_segmenter")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384, 512])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    network, _ = load_network(options.model)
+    found: dict[int, list[float]] = {size: [] for size in options.sizes}
+    print(f"{'picture':24}" + "".join(f"{size:>7} px" for size in options.sizes))
+    with HairSegmenter(options.mediapipe) as mediapipe:
+        for path in sorted(options.folder.iterdir()):
+            if path.suffix.lower() not in SUFFIXES or "mask" in path.stem:
+                continue
+            image = read_image(path)
+            theirs = mediapipe(image) > 0.5
+            ours = {size: answer(network, image, size) for size in options.sizes}
+            for size, mask in ours.items():
+                found[size].append(iou(mask, theirs))
+            print(f"{path.stem:24}" + "".join(f"{found[size][-1]:10.3f}" for size in options.sizes))
+            drawn = path.with_name(f"{path.stem}_hairmask.png")
+            if drawn.is_file():
+                truth = read_image(drawn)[..., 0] > 127
+                told = "".join(f"{iou(mask, truth):10.3f}" for mask in ours.values())
+                print(f"{'  its own mask':24}{told}, MediaPipe {iou(theirs, truth):.3f}")
+    print(f"{'mean':24}" + "".join(f"{mean(values):10.3f}" for values in found.values()))
+
+
+def answer(network: torch.nn.Module, image: NDArray[np.uint8], size: int) -> Mask:
+    """H x W bool: where `network` sees hair in H x W x 3 uint8 RGB, asked at `size` pixels."""
+    card = hair_preprocessing(size)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(preprocess(image, card))[None])[0].numpy()
+    return margin_of(logits, image.shape[0], image.shape[1], card) > 0
+
+
+def iou(one: Mask, other: Mask) -> float:
+    """Intersection over union, 1 where neither has anything."""
+    either = int(np.count_nonzero(one | other))
+    return int(np.count_nonzero(one & other)) / either if either else 1.0
+
+
+if __name__ == "__main__":
+    main()
