@@ -77,6 +77,16 @@ def test_a_small_part_that_is_sure_beats_a_large_doubtful_one() -> None:
     assert surest_part(np.ones((4, 5))).all()
 
 
+def test_a_reflection_leaves_no_hole_and_no_notch() -> None:
+    whole = render_ellipse(Ellipse(30, 40, 20, 14, 0.3), 80, 60)
+    score = np.where(whole, 2.0, -2.0)
+    score[38:42, 24:28] = -1
+    score[20:36, 29:32] = -1  # in from the edge
+    answer = surest_part(score)
+    assert answer[38:42, 24:28].all()
+    assert np.count_nonzero(answer != whole) < 0.02 * whole.sum() < np.count_nonzero((score > 0) != whole)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float32])
 def test_specks_and_lines_are_answered_with_their_size(dtype: type) -> None:
     for height, width in ((1, 1), (1, 2), (2, 2), (1, 30), (40, 1), (3, 50)):

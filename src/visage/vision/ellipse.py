@@ -66,18 +66,22 @@ def largest_component(mask: NDArray) -> NDArray[np.uint8]:
 
 
 def surest_part(score: NDArray) -> NDArray[np.uint8]:
-    """Of the 8-connected parts of `score` > 0 (H x W, logarithms of odds) the one with the largest sum: H x W uint8 of
-    {0, 1}, empty where nothing is above 0.
+    """Of the 8-connected parts of `score` > 0 (H x W, logarithms of odds) the one with the largest sum, filled to its
+    convex hull: H x W uint8 of {0, 1}, empty where nothing is above 0.
 
     A shadow that a network half takes for a pupil is often larger than the pupil that it is sure of; it has the larger
-    area and the smaller sum.
+    area and the smaller sum. A pupil and what an eye's opening leaves of it are convex: a reflection in it is a hole or
+    a notch in the answer, and not in the truth.
     """
-    binary = (score > 0).astype(np.uint8)
-    count, labels = cv2.connectedComponents(binary)
-    if count <= 2:
-        return binary
-    sums = np.bincount(labels.ravel(), score.ravel(), count)
-    return (labels == 1 + int(sums[1:].argmax())).astype(np.uint8)
+    part = (score > 0).astype(np.uint8)
+    count, labels = cv2.connectedComponents(part)
+    if count > 2:
+        sums = np.bincount(labels.ravel(), score.ravel(), count)
+        part = (labels == 1 + int(sums[1:].argmax())).astype(np.uint8)
+    points = cv2.findNonZero(part)
+    if points is not None:
+        cv2.fillConvexPoly(part, cv2.convexHull(points), 1)
+    return part
 
 
 def render_ellipse(ellipse: Ellipse, height: int, width: int) -> NDArray[np.uint8]:
