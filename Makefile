@@ -18,7 +18,7 @@ repro: $(READY) ## run the whole DAG, then print the metrics
 	@visage metrics
 	@echo "Look at it: make report (one page), dvc plots show; the models: artifacts/models/; the runs: visage runs"
 
-smoke: $(READY) ## the whole DAG at its smallest, in under two minutes (changes params.yaml: git checkout brings it back)
+smoke: $(READY) ## the whole DAG at its smallest, in a few minutes (changes params.yaml: git checkout brings it back)
 	@visage compose experiment=smoke && dvc repro && visage metrics
 
 predict: $(READY) ## PICTURES=photos/: hair masks and classes of your own pictures, into predictions/
@@ -30,7 +30,7 @@ recolor: $(READY) ## PICTURE=me.jpg COLOR=auburn: the picture with that hair, as
 	$(if $(and $(PICTURE),$(COLOR)),,$(error which picture and colour? make recolor PICTURE=me.jpg COLOR=auburn))
 	@visage recolor $(PICTURE) --color '$(COLOR)' --out predictions/recolored.png
 
-test: $(READY) ## the tests, at most ten minutes
+test: $(READY) ## the tests, under twenty minutes
 	@python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY) ## the slow tests too
