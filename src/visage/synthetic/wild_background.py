@@ -112,9 +112,20 @@ def _books(rng: Rng, size: int) -> Array:
     return image
 
 
+def _blossom(rng: Rng, size: int) -> Array:
+    """Twigs with clusters of petals before a sky or a wall: pale and finely textured, as grey curls are."""
+    image = np.ascontiguousarray(_plain(rng, size) * np.float32(rng.uniform(0.5, 2.5)))
+    for _ in range(int(rng.integers(0, 5))):
+        _branch(rng, image, (some_colour(rng, 0.8) * np.float32(0.5)).tolist())
+    colour = some_colour(rng, 0.2) if rng.random() < 0.5 else linear(rng.uniform(150, 250, 3))
+    for _ in range(int(rng.integers(4, 40))):
+        _cluster(rng, image, colour)
+    return image
+
+
 _BASES: tuple[tuple[Callable[[Rng, int], Array], float], ...] = (
-    (_plain, 0.20), (_streaky, 0.18), (_mottled, 0.16), (_curtain, 0.14), (_leaves, 0.12), (_bricks, 0.10),
-    (_books, 0.10),
+    (_plain, 0.18), (_streaky, 0.16), (_mottled, 0.14), (_curtain, 0.14), (_leaves, 0.10), (_bricks, 0.08),
+    (_books, 0.08), (_blossom, 0.12),
 )  # fmt: skip
 
 
@@ -139,8 +150,10 @@ def _things(rng: Rng, image: Array, count: int) -> None:
             high = size * float(rng.uniform(0.001, 0.008))
             cv2.putText(ink, text, (x, y), int(rng.integers(0, 8)), high, 255, int(rng.integers(1, 3)))
             image[ink > 127] = colour
-        elif kind < 0.86:
+        elif kind < 0.80:
             _branch(rng, image, colour)
+        elif kind < 0.86:
+            _cluster(rng, image, np.asarray(colour, np.float32))
         else:
             poly = np.array((x, y)) + rng.normal(0, 0.15 * size, (int(rng.integers(3, 7)), 2))
             cv2.fillPoly(image, [poly.astype(np.int32)], colour)
@@ -155,6 +168,18 @@ def _branch(rng: Rng, image: Array, colour: list[float]) -> None:
     step = np.stack((np.cos(angle), np.sin(angle)), -1) * rng.uniform(0.1, 0.7) / 12
     path = ((start + np.cumsum(step, 1)) * size * 8).astype(np.int32)
     cv2.polylines(image, cast(list[Array], list(path)), False, colour, int(rng.integers(1, 3)), cv2.LINE_8, 3)
+
+
+def _cluster(rng: Rng, image: Array, colour: Array) -> None:
+    """Small blobs of about one linear colour (3,) heaped about a place: petals, lamps, berries or pebbles."""
+    size = image.shape[0]
+    centre, spread = rng.uniform(0, size, 2), size * rng.uniform(0.01, 0.09)
+    small = size * rng.uniform(0.003, 0.014)
+    for _ in range(int(rng.integers(10, 90))):
+        x, y = (int(v) for v in rng.normal(centre, spread))
+        axes = (int(small * rng.uniform(0.5, 1.5)) + 1, int(small * rng.uniform(0.4, 1)) + 1)
+        tone = colour * np.float32(np.exp(rng.normal(0, 0.35))) * np.exp(rng.normal(0, 0.06, 3))
+        cv2.ellipse(image, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, tone.tolist(), -1, cv2.LINE_AA)
 
 
 def wild_background(session: Session, view: View, light: Light, plan: Plan, own: Array, size: int) -> Array:
