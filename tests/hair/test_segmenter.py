@@ -238,6 +238,25 @@ def test_a_mosaic_shows_four_pictures_and_their_alphas_at_the_same_places(seed: 
     assert pictures[0][1].sum() == 256 * 255
 
 
+@given(seed=st.integers(0, 2**32 - 1), most=st.floats(0, 7))
+def test_a_zoom_enlarges_picture_and_alpha_alike(seed: int, most: float) -> None:
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[8:20, 30:50] = 255
+    image, moved = augment.zoom(np.repeat(alpha[..., None], 3, 2), alpha, most, np.random.default_rng(seed))
+    assert image.shape == (64, 64, 3) and moved.shape == (64, 64)
+    np.testing.assert_array_equal(image[..., 0], moved)
+    grown = (np.count_nonzero(moved > 127) / np.count_nonzero(alpha)) ** 0.5
+    assert grown <= (1 + most) * 1.25  # by the rounding of small parts
+
+
+def test_a_zoom_is_mostly_at_the_hair_and_at_times_without_any() -> None:
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[4:10, 4:10] = 255
+    image = np.repeat(alpha[..., None], 3, 2)
+    seen = [augment.zoom(image, alpha, 2.0, np.random.default_rng(seed))[1].any() for seed in range(200)]
+    assert 0.75 < np.mean(seen) < 1
+
+
 @given(angle=st.floats(-3.2, 3.2))
 def test_turning_the_hue_keeps_greys_and_lengths(angle: float) -> None:
     matrix = augment.turn_hue(angle)

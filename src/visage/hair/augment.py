@@ -22,6 +22,9 @@ USUAL_SIZE = 256
 PATCH = (0.1, 0.4)
 # Where the four pictures of a mosaic meet, as shares of the sides.
 MEETING = (0.3, 0.7)
+# Of zooming: coverage that counts as hair, how often a part is chosen near it, and how far off its middle (shares of
+# the part, one deviation).
+SOLID, NEAR_HAIR, STRAY = 127, 0.8, 0.22
 BLUR, NOISE, QUALITY = (0.4, 2.0), (2.0, 12.0), (25, 90)
 
 
@@ -62,6 +65,25 @@ def mosaic(pictures: Sequence[tuple[Pixels, Pixels]], rng: np.random.Generator) 
         image[place] = cv2.resize(picture, (longer, longer), interpolation=cv2.INTER_AREA)[middle]
         alpha[place] = cv2.resize(cover, (longer, longer), interpolation=cv2.INTER_AREA)[middle]
     return image, alpha
+
+
+def zoom(image: Pixels, alpha: Pixels, most: float, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """A part of picture and alpha (S x S), enlarged to their size by a factor of 1 to 1 + `most` (log-uniform): mostly
+    near hair, so that heads of every size are seen, and at times anywhere, so that backdrops without one are too."""
+    side = alpha.shape[0]
+    part = int(side / np.exp(rng.uniform(0, np.log(1 + most))))
+    place = rng.uniform(0, side, 2)
+    rows, columns = np.nonzero(alpha > SOLID)
+    if len(rows) and rng.random() < NEAR_HAIR:
+        pixel = int(rng.integers(len(rows)))
+        place = np.array((rows[pixel], columns[pixel])) + rng.normal(0, STRAY * part, 2)
+    top, left = np.clip(place - part / 2, 0, side - part).astype(int)
+    window = slice(top, top + part), slice(left, left + part)
+    size = side, side
+    return (
+        np.asarray(cv2.resize(image[window], size, interpolation=cv2.INTER_LINEAR), np.uint8),
+        np.asarray(cv2.resize(alpha[window], size, interpolation=cv2.INTER_LINEAR), np.uint8),
+    )
 
 
 def spoil(image: Pixels, settings: HairAugment, rng: np.random.Generator) -> Pixels:

@@ -119,7 +119,8 @@ class ZeroShot:
 @dataclass
 class HairAugment:
     """Augmentation in training. flip, blur, noise, jpeg, grey: probability of each. erase: of a patch of another
-    picture. mosaic: of four pictures in the corners of one. rotation: degrees either way. scale, shift: shares of the
+    picture. mosaic: of four pictures in the corners of one. zoom: by how much at most a part of a picture that is no
+    mosaic is enlarged, 1 for twice its size, 0 for never. rotation: degrees either way. scale, shift: shares of the
     size. brightness, contrast, saturation, hue: spreads."""
 
     flip: float = MISSING
@@ -129,6 +130,7 @@ class HairAugment:
     erase: float = MISSING
     grey: float = MISSING
     mosaic: float = MISSING
+    zoom: float = MISSING
     rotation: float = MISSING
     scale: float = MISSING
     shift: float = MISSING
@@ -145,7 +147,7 @@ class HairAugment:
         """
         shares = dict.fromkeys(("flip", "blur", "noise", "jpeg", "erase", "grey", "mosaic"), (0, 1))
         spreads = dict.fromkeys(("scale", "shift", "brightness", "contrast", "saturation", "hue"), (0, 0.9))
-        check_ranges(f"{section}.augment", self, {**shares, **spreads, "rotation": (0, 180)})
+        check_ranges(f"{section}.augment", self, {**shares, **spreads, "zoom": (0, 7), "rotation": (0, 180)})
 
 
 @dataclass

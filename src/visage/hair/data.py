@@ -53,8 +53,11 @@ class HairSamples:
         image, alpha = self._read((epoch * self.portion + index) % len(self.rows))
         if self.settings is not None:
             rng = np.random.default_rng((self.seed, epoch, index, 1))
+            # Asked for before anything is drawn, so that a run without them sees the pictures that it always saw.
             if self.settings.mosaic and rng.random() < self.settings.mosaic:
                 image, alpha = augment.mosaic([(image, alpha), *(self._another(rng) for _ in range(3))], rng)
+            elif self.settings.zoom:
+                image, alpha = augment.zoom(image, alpha, self.settings.zoom, rng)
             image, alpha = augment.move(image, alpha, self.settings, rng)
             if rng.random() < self.settings.erase:
                 image, alpha = augment.paste(image, alpha, *self._another(rng), rng)
