@@ -4,9 +4,11 @@
 
 Pictures named *mask* are left out, but for a picture NAME.png with NAME_hairmask.png both are compared with that mask
 too. sizes: pixels of the network's input, a multiple of 32; heads are small in photographs, and larger in a larger one.
+The last column is the closer look of `visage predict --closer`.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -18,6 +20,7 @@ from visage.hair.data import hair_preprocessing
 from visage.hair.mediapipe_hair import HairSegmenter
 from visage.hair.networks import load_network
 from visage.io.images import read_image
+from visage.serving.closer import FACTORS, look_closer
 from visage.serving.tasks import margin_of
 from visage.vision.normalise import preprocess
 
@@ -34,19 +37,21 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384, 512])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    network, _ = load_network(options.model)
-    found: dict[int, list[float]] = {size: [] for size in options.sizes}
-    print(f"{'picture':24}" + "".join(f"{size:>7} px" for size in options.sizes))
+    network, saved = load_network(options.model)
+    names = [*(f"{size} px" for size in options.sizes), "closer"]
+    found: dict[str, list[float]] = {name: [] for name in names}
+    print(f"{'picture':24}" + "".join(f"{name:>10}" for name in names))
     with HairSegmenter(options.mediapipe) as mediapipe:
         for path in sorted(options.folder.iterdir()):
             if path.suffix.lower() not in SUFFIXES or "mask" in path.stem:
                 continue
             image = read_image(path)
             theirs = mediapipe(image) > 0.5
-            ours = {size: answer(network, image, size) for size in options.sizes}
-            for size, mask in ours.items():
-                found[size].append(iou(mask, theirs))
-            print(f"{path.stem:24}" + "".join(f"{found[size][-1]:10.3f}" for size in options.sizes))
+            masks = [answer(network, image, size) for size in options.sizes]
+            ours = dict(zip(names, [*masks, closer(network, image, saved["size"])], strict=True))
+            for name, mask in ours.items():
+                found[name].append(iou(mask, theirs))
+            print(f"{path.stem:24}" + "".join(f"{values[-1]:10.3f}" for values in found.values()))
             drawn = path.with_name(f"{path.stem}_hairmask.png")
             if drawn.is_file():
                 truth = read_image(drawn)[..., 0] > 127
@@ -58,9 +63,19 @@ def main() -> None:
 def answer(network: torch.nn.Module, image: NDArray[np.uint8], size: int) -> Mask:
     """H x W bool: where `network` sees hair in H x W x 3 uint8 RGB, asked at `size` pixels."""
     card = hair_preprocessing(size)
-    with torch.inference_mode():
-        logits = network(torch.from_numpy(preprocess(image, card))[None])[0].numpy()
+    return margin_of(ask(network, preprocess(image, card)[None])[0], image.shape[0], image.shape[1], card) > 0
+
+
+def closer(network: torch.nn.Module, image: NDArray[np.uint8], size: int) -> Mask:
+    """H x W bool: where a closer look by `network`, trained at `size` pixels, sees hair."""
+    card = hair_preprocessing(FACTORS[-1] * size)
+    logits = look_closer(partial(ask, network), preprocess(image, card)[None], size)[0]
     return margin_of(logits, image.shape[0], image.shape[1], card) > 0
+
+
+def ask(network: torch.nn.Module, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        return network(torch.from_numpy(batch)).numpy()
 
 
 def iou(one: Mask, other: Mask) -> float:

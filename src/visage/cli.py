@@ -134,11 +134,12 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     alpha: Annotated[bool, typer.Option("--alpha", help="soft masks too: <name>_alpha.png, 0 to 255")] = False,
     size: Annotated[Optional[int], typer.Option(help="pixels of the network's input, a multiple of 32: finer")] = None,
+    closer: Annotated[bool, typer.Option("--closer", help="look again where hair may be: small heads")] = False,
 ) -> None:
     """Answer pictures with an exported model; a bad file is reported and does not stop the others."""
     from visage.serving.predict import predict as run
 
-    summary = run(model, images, out, batch_size=batch_size, alpha=alpha, size=size)
+    summary = run(model, images, out, batch_size=batch_size, alpha=alpha, size=size, closer=closer)
     print(f"{summary.done} answered, {summary.failed} failed: {out / 'predictions.jsonl'}", file=sys.stderr)
     if summary.failed:
         raise typer.Exit(1)

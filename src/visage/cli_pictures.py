@@ -21,14 +21,17 @@ def recolor(
     mask: Annotated[Optional[Path], typer.Option(help="where the hair is, white on black; instead of a model")] = None,
     model: Annotated[Optional[str], typer.Option(help="an exported hair model; default hair")] = None,
     size: Annotated[Optional[int], typer.Option(help="pixels of the model's input, a multiple of 32: finer")] = None,
+    closer: Annotated[bool, typer.Option("--closer", help="look again where hair may be: small heads")] = False,
     skin: Annotated[Optional[Path], typer.Option(help="where skin is, white on black: it keeps its colour")] = None,
 ) -> None:
     """Give the hair in a picture another colour."""
     from visage.serving.recolor import recolor_file
 
-    if mask is not None and (model is not None or size is not None):
-        raise VisageError("--mask takes the place of a model: leave out --model and --size, or --mask")
-    done = recolor_file(image, color, out, intensity=intensity, mask=mask, skin=skin, model=model or "hair", size=size)
+    if mask is not None and (model is not None or size is not None or closer):
+        raise VisageError("--mask takes the place of a model: leave out --model, --size and --closer, or --mask")
+    done = recolor_file(
+        image, color, out, intensity=intensity, mask=mask, skin=skin, model=model or "hair", size=size, closer=closer
+    )
     print(f"{done.share:.1%} of the picture is now {done.color.name}: {done.path}", file=sys.stderr)
     if not done.share:
         print("no hair was found: the picture is as it was", file=sys.stderr)

@@ -6,6 +6,7 @@ threads do not spin: on shared cores a spinning thread takes the core that its s
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from visage.errors import VisageError
 from visage.export.card import STAMP, ModelCard, parse_card
+from visage.serving.closer import FACTORS, Ask, look_closer
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -60,6 +62,22 @@ class OnnxModel:
         longer = max(made.height, made.width)
         height, width = (max(1, round(side * size / longer / STRIDE)) * STRIDE for side in (made.height, made.width))
         return replace(self.card, preprocessing=replace(made, height=height, width=width))
+
+    def asker(self, size: int | None, closer: bool) -> tuple[ModelCard, Ask]:
+        """How to ask: the card of the inputs (`card_at`), and what makes logits of a batch of them. closer: with the
+        closer look of `visage.serving.closer` instead of once.
+
+        Raises:
+            VisageError: a size beside closer, which sets it, or a closer look by what is no segmenter of free size.
+        """
+        if not closer:
+            return self.card_at(size), self.run
+        made = self.card.preprocessing
+        if size is not None:
+            raise VisageError("a closer look sets the sizes itself: leave out the size")
+        if self.card.task != "segmentation" or len(self.card.classes) != 2 or made.height != made.width:
+            raise VisageError(f"{self.path}: only a segmenter of two classes takes a closer look: leave out closer")
+        return self.card_at(FACTORS[-1] * made.height), partial(look_closer, self.run, side=made.height)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Preprocessed float32 (N, C, H, W) -> logits, float32 (N, ...).

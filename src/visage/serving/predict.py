@@ -18,6 +18,7 @@ from visage.errors import VisageError
 from visage.export.card import ModelCard, Preprocessing
 from visage.io.atomic import write_jsonl
 from visage.io.images import read_sized
+from visage.serving.closer import Ask
 from visage.serving.inputs import find_pictures, unique_names
 from visage.serving.model import OnnxModel, available_threads
 from visage.serving.tasks import Answer, Picture, task_of
@@ -45,12 +46,14 @@ def predict(
     threads: int | None = None,
     alpha: bool = False,
     size: int | None = None,
+    closer: bool = False,
 ) -> Summary:
     """Write out/predictions.jsonl, a row a picture in the order found, and what the model's task writes beside it.
 
     model: a folder, an .onnx file or a name (see `OnnxModel`). images: files and folders. A row has `image`,
     `model_version` and the task's fields, or `error` for a picture that failed, which is also told on stderr. alpha:
-    soft masks too, <name>_alpha.png of 0 to 255. size: pixels of the network's input, see `OnnxModel.card_at`.
+    soft masks too, <name>_alpha.png of 0 to 255. size: pixels of the network's input, closer: look again where hair may
+    be, see `OnnxModel.asker`.
 
     Raises:
         VisageError: the model or a path cannot be used, or there are no pictures; nothing is written then.
@@ -61,7 +64,7 @@ def predict(
         raise VisageError(f"{out}: is a file: name a folder for the predictions")
     threads = threads or available_threads()
     opened = OnnxModel(model, threads)
-    task, card = task_of(opened), opened.card_at(size)
+    task, (card, ask) = task_of(opened), opened.asker(size, closer)
     if alpha and not task.writes:
         raise VisageError(f"{opened.path}: does {card.task}, which has no soft masks: leave out alpha")
     paths = find_pictures(images, out)
@@ -72,7 +75,7 @@ def predict(
     failed = 0
     with ThreadPoolExecutor(threads) as pool:
         for loaded in _load_batches(paths, _names(paths, alpha), card.preprocessing, batch_size, pool):
-            for outcome in _answer_batch(opened, card, task.answer, loaded, out):
+            for outcome in _answer_batch(ask, card, task.answer, loaded, out):
                 row: Row = {"image": paths[len(rows)].as_posix(), "model_version": card.model_version}
                 if isinstance(outcome, VisageError):
                     failed += 1
@@ -117,11 +120,11 @@ def _load_batches(
 
 
 def _answer_batch(
-    model: OnnxModel, card: ModelCard, answer: Answer, loaded: Sequence[Loaded], out: Path
+    ask: Ask, card: ModelCard, answer: Answer, loaded: Sequence[Loaded], out: Path
 ) -> Iterator[Row | VisageError]:
     """The task's fields for each picture, or why it has none, in order."""
     pixels = [item[1] for item in loaded if not isinstance(item, VisageError)]
-    logits = iter(model.run(np.stack(pixels)) if pixels else ())
+    logits = iter(ask(np.stack(pixels)) if pixels else ())
     for item in loaded:
         if isinstance(item, VisageError):
             yield item

@@ -43,14 +43,15 @@ def recolor_file(
     skin: Path | str | None = None,
     model: Path | str = HAIR,
     size: int | None = None,
+    closer: bool = False,
     segmenter: Segmenter | None = None,
     recipe: Recipe = DEFAULT,
 ) -> Recolored:
     """Write `image` with its hair in `color`.
 
     color: a name of conf/palette.yaml, or "#rrggbb". out: a .png or .jpg file, or a store, which gets a PNG. mask,
-    skin: pictures of the same size, white where hair or skin is, grey where in part. model, size: of the `Segmenter`
-    that finds the hair where no mask is given; segmenter: one that is open already.
+    skin: pictures of the same size, white where hair or skin is, grey where in part. model, size, closer: of the
+    `Segmenter` that finds the hair where no mask is given; segmenter: one that is open already.
 
     Raises:
         VisageError: a colour, a file or the model cannot be used, or `out` would take the place of what is read.
@@ -59,7 +60,7 @@ def recolor_file(
     check_intensity(intensity)
     if not isinstance(out, OutputStore):
         check_out(Path(out), [Path(path) for path in (image, mask, skin) if path is not None])
-    finder = (segmenter or Segmenter(model, size=size)) if mask is None else None
+    finder = (segmenter or Segmenter(model, size=size, closer=closer)) if mask is None else None
     pixels = read_image(image)
     laps.lap("decode")
     shade = None if skin is None else read_mask(skin, pixels)

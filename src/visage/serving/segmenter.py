@@ -16,6 +16,7 @@ from visage.errors import VisageError
 from visage.export.card import ModelCard
 from visage.io.images import read_image
 from visage.serving.cache import ModelCache
+from visage.serving.closer import Ask
 from visage.serving.model import FILE, MODELS, OnnxModel
 from visage.serving.tasks import margin_of, soft_of, task_of
 from visage.vision.normalise import preprocess
@@ -44,15 +45,23 @@ class Segmenter:
     """An exported segmentation model; `segment` may be called from several threads at once.
 
     model: a folder with model.onnx, an .onnx file, or a name under artifacts/models/. size: pixels of the longer side
-    of the network's input, a multiple of 32, for finer masks than it was trained for; default its own. cache: where
-    open models are kept; default one that all segmenters of the process share.
+    of the network's input, a multiple of 32, for finer masks than it was trained for; default its own. closer: look
+    again, closer, where hair may be (`visage.serving.closer`), for photographs that are no portraits. cache: where open
+    models are kept; default one that all segmenters of the process share.
 
     Raises:
         VisageError: the model is missing, damaged, foreign, no segmentation model, or does not take that size.
     """
 
-    def __init__(self, model: Path | str = HAIR, *, size: int | None = None, cache: ModelCache | None = None) -> None:
-        self.model, self.size = model, size
+    def __init__(
+        self,
+        model: Path | str = HAIR,
+        *,
+        size: int | None = None,
+        closer: bool = False,
+        cache: ModelCache | None = None,
+    ) -> None:
+        self.model, self.size, self.closer = model, size, closer
         self.cache = cache or shared_cache()
         self._open()
 
@@ -67,11 +76,11 @@ class Segmenter:
         if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,) or not pixels.size:
             raise VisageError(f"a picture of {pixels.dtype} {pixels.shape}: give HxWx3 uint8 RGB")
         laps.lap("decode")
-        model, card = self._open()
+        model, card, ask = self._open()
         laps.lap("load")
         batch = preprocess(pixels, card.preprocessing)[None]
         laps.lap("prepare")
-        logits = model.run(batch)[0]
+        logits = ask(batch)[0]
         if not np.isfinite(logits).all():
             raise VisageError(f"{model.path}: its answer is not a number: train or export it again")
         laps.lap("run")
@@ -80,7 +89,7 @@ class Segmenter:
         laps.lap("finish")
         return Segmentation(mask, alpha, card.classes[1], card.model_version, laps.milliseconds)
 
-    def _open(self) -> tuple[OnnxModel, ModelCard]:
+    def _open(self) -> tuple[OnnxModel, ModelCard, Ask]:
         try:
             model = self.cache.get(self.model)
         except VisageError:
@@ -91,7 +100,7 @@ class Segmenter:
         if model.card.task != SEGMENTATION or len(model.card.classes) != 2:
             raise VisageError(f"{model.path}: does {model.card.task}: give a segmentation model of two classes")
         task_of(model)
-        return model, model.card_at(self.size)
+        return model, *model.asker(self.size, self.closer)
 
 
 class Laps:
