@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 
 from visage.errors import ConfigError
 from visage.hair.config import SynthesizeHair
-from visage.hair.synthesize import khairstyle_fields, synthesize
+from visage.hair.synthesize import is_cropped, khairstyle_fields, synthesize
 from visage.io.hair_frames import HairFrame
 from visage.io.khairstyle import parse_record, read_khairstyle
 from visage.io.khairstyle_vocabulary import VOCABULARY
-from visage.synthetic.people import BANGS, CURLS, HAIR_COLOURS, LENGTHS, PARTINGS, STRANDS
+from visage.synthetic.people import BANGS, CURLS, HAIR_COLOURS, LENGTHS, PARTINGS, STRANDS, sample_person
 from visage.synthetic.wild import WildSpec, draw_wild_one
 
 SIZE = 96
@@ -46,6 +47,9 @@ def test_the_reader_gives_back_what_was_drawn(drawn):
         assert np.count_nonzero(both) >= 0.97 * np.count_nonzero(either)
         assert np.abs(frame.image.astype(int) - portrait.image).mean() < 6
         words = khairstyle_fields(portrait.attributes)
+        if is_cropped(sample_person(5, source).hair):
+            words.pop("natural-curl", None)
+            assert "natural-curl" not in frame.attributes
         assert {name: frame.attributes.get(name) for name in words} == words
         assert frame.attributes["age"] == portrait.attributes["age"]
         assert 0 <= frame.attributes["horizontal"] <= 360
@@ -111,6 +115,26 @@ def test_a_label_says_only_what_its_picture_shows():
     assert not {"length", "natural-curl", "bang", "color"} & khairstyle_fields({**base, "wild": "shaved"}).keys()
     assert "bang" not in khairstyle_fields({**base, "wild": "hat,hand"})
     assert khairstyle_fields({**base, "wild": "hat"})["natural-curl"] == "wavy"
+    assert "natural-curl" not in buzz
+
+
+@pytest.mark.parametrize(
+    ("length", "reach", "loss", "cropped"),
+    [("short", 0.2, "none", True), ("short", 0.3, "none", False), ("bob", 0.2, "none", False),
+     ("long", 0.9, "bald", True), ("short", 0.9, "thinning", True), ("short", 0.9, "receding", False)],
+)  # fmt: skip
+def test_hair_too_short_to_show_its_curl(length: str, reach: float, loss: str, cropped: bool):
+    hair = replace(sample_person(5, 0).hair, length=length, reach=reach, loss=loss)
+    assert is_cropped(hair) == cropped
+
+
+def test_a_crop_has_no_curl_in_its_label(tmp_path):
+    people = [sample_person(5, source).hair for source in range(40)]
+    shortest = next(source for source, hair in enumerate(people) if is_cropped(hair))
+    synthesize(SynthesizeHair(sources=shortest + 1, views=1, size=64, wild=0.0, clarity=1.0), seed=5, out=tmp_path)
+    frames = {frame.source: frame for frame in (load() for load in read_khairstyle(tmp_path))}
+    told = {source: "natural-curl" in frame.attributes for source, frame in frames.items()}
+    assert told == {f"VS{source + 1:06d}": source != shortest for source in range(shortest + 1)}
 
 
 @pytest.mark.parametrize(("name", "value"), [("sources", 0), ("views", 0), ("size", 32), ("wild", 1.5)])

@@ -14,6 +14,7 @@ import numpy as np
 from visage.hair.config import SynthesizeHair
 from visage.io.khairstyle_rings import CROP, to_rings
 from visage.io.khairstyle_writer import write_sample
+from visage.synthetic.people import HairStyle, sample_person
 from visage.synthetic.portrait import Portrait
 from visage.synthetic.sessions import sample_view
 from visage.synthetic.wild import WildSpec, draw_wild
@@ -33,7 +34,14 @@ COLOUR = {
 # What a spoilt picture changes (tags of `visage.synthetic.wild_plan`): the colour, and what is not to be seen.
 RECOLOURED = {"ombre": "ombre", "streaks": "two-tone", "dyed": "other", "grey": "other"}
 BARE = ("length", "natural-curl", "hair-width", "bang", "partition", "color")
-HIDDEN = {"bald": BARE, "shaved": BARE, "updo": ("length", "bang", "partition"), "hat": ("bang", "partition")}
+CURL = "natural-curl"
+HIDDEN = {
+    "bald": BARE, "shaved": BARE, "buzz": (CURL,), "updo": ("length", "bang", "partition"),
+    "hat": ("bang", "partition"),
+}  # fmt: skip
+# Reach of short hair below which it stands on end (`visage.synthetic.hair_growth.grow`), about a centimetre long: less
+# than a turn of any curl but the tightest, so no annotator could name it. Where hair is lost the rest is cut as short.
+CROPPED, CUT = 0.25, ("thinning", "bald")
 STYLE = {"men's": "men regular short", "women's short": "women regular short", "bob": "bob", "medium": "other layered"}
 
 
@@ -61,6 +69,9 @@ def synthesize(settings: SynthesizeHair, *, seed: int, out: Path) -> None:
         folder = VALIDATION if spec.source % IN_VALIDATION == IN_VALIDATION - 1 else TRAINING
         source = f"VS{spec.source + 1:06d}"
         turned = _turned(spec)
+        fields = khairstyle_fields(portrait.attributes)
+        if is_cropped(sample_person(spec.seed, spec.source).hair):
+            fields.pop(CURL, None)
         others = {
             "age": portrait.attributes["age"],
             "rgb": _mean_colour(portrait),
@@ -70,7 +81,7 @@ def synthesize(settings: SynthesizeHair, *, seed: int, out: Path) -> None:
         }
         write_sample(
             out, folder, source, spec.view + 1, portrait.image, to_rings(portrait.hair_mask),
-            [_face(portrait)], khairstyle_fields(portrait.attributes), others,
+            [_face(portrait)], fields, others,
         )  # fmt: skip
     print(f"synthesize_hair: {settings.sources} people, {len(specs)} pictures of {settings.size} px in {out}")
 
@@ -99,6 +110,11 @@ def khairstyle_fields(attributes: Mapping[str, str | float | int]) -> dict[str, 
     }
     hidden = {field for tag, names in HIDDEN.items() if tag in wild for field in names}
     return {field: word for field, word in fields.items() if field not in hidden}
+
+
+def is_cropped(hair: HairStyle) -> bool:
+    """Whether hair is too short to show its curl."""
+    return hair.loss in CUT or (hair.length == "short" and hair.reach < CROPPED)
 
 
 def _turned(spec: WildSpec) -> float:
