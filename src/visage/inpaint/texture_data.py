@@ -32,7 +32,7 @@ SWING = 48.0  # grey levels that a standard deviation of the brightness becomes
 REACH = 0.025  # of the neighbourhood whose mean and deviation are evened out, as a share of the side
 LEAST_SWING = 2.0  # grey levels: what deviates less is noise
 # Prepared pictures that a data set keeps in each process; what does not fit is read again.
-CACHE_BYTES = 256 << 20
+CACHE_BYTES = 640 << 20
 
 Pixels = NDArray[np.uint8]
 
