@@ -249,6 +249,16 @@ def test_a_zoom_enlarges_picture_and_alpha_alike(seed: int, most: float) -> None
     assert grown <= (1 + most) * 1.25  # by the rounding of small parts
 
 
+def test_a_zoom_enlarges_by_every_factor_up_to_its_most() -> None:
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[28:36, 28:36] = 255
+    image = np.repeat(alpha[..., None], 3, 2)
+    found = [augment.zoom(image, alpha, 1.0, np.random.default_rng(seed))[1] for seed in range(200)]
+    whole = [moved for moved in found if not (moved[[0, -1]].any() or moved[:, [0, -1]].any()) and moved.any()]
+    sides = [np.count_nonzero(moved > 127) ** 0.5 / 8 for moved in whole]
+    assert min(sides) < 1.15 and max(sides) > 1.8
+
+
 def test_a_zoom_is_mostly_at_the_hair_and_at_times_without_any() -> None:
     alpha = np.zeros((64, 64), np.uint8)
     alpha[4:10, 4:10] = 255

@@ -39,8 +39,9 @@ HIDDEN = {
     "bald": BARE, "shaved": BARE, "buzz": (CURL,), "updo": ("length", "bang", "partition"),
     "hat": ("bang", "partition"),
 }  # fmt: skip
-# Reach of short hair below which it stands on end (`visage.synthetic.hair_growth.grow`), about a centimetre long: less
-# than a turn of any curl but the tightest, so no annotator could name it. Where hair is lost the rest is cut as short.
+# Reach of short hair below which it stands on end where it is no fringe (`visage.synthetic.hair_growth.grow`), about a
+# centimetre long: less than a turn of any curl but the tightest, so no annotator could name it. Where hair is lost the
+# rest is cut as short.
 CROPPED, CUT = 0.25, ("thinning", "bald")
 STYLE = {"men's": "men regular short", "women's short": "women regular short", "bob": "bob", "medium": "other layered"}
 
@@ -69,9 +70,7 @@ def synthesize(settings: SynthesizeHair, *, seed: int, out: Path) -> None:
         folder = VALIDATION if spec.source % IN_VALIDATION == IN_VALIDATION - 1 else TRAINING
         source = f"VS{spec.source + 1:06d}"
         turned = _turned(spec)
-        fields = khairstyle_fields(portrait.attributes)
-        if is_cropped(sample_person(spec.seed, spec.source).hair):
-            fields.pop(CURL, None)
+        fields = khairstyle_fields(portrait.attributes, is_cropped(sample_person(spec.seed, spec.source).hair))
         others = {
             "age": portrait.attributes["age"],
             "rgb": _mean_colour(portrait),
@@ -86,11 +85,11 @@ def synthesize(settings: SynthesizeHair, *, seed: int, out: Path) -> None:
     print(f"synthesize_hair: {settings.sources} people, {len(specs)} pictures of {settings.size} px in {out}")
 
 
-def khairstyle_fields(attributes: Mapping[str, str | float | int]) -> dict[str, str]:
+def khairstyle_fields(attributes: Mapping[str, str | float | int], cropped: bool = False) -> dict[str, str]:
     """A drawn picture's attributes as K-Hairstyle's fields, in English; what the picture does not show is left out.
 
     `length` mixes in who wears it, as the data set does. Colours that it has no word for are "other". The basestyle
-    stays the person's on every picture.
+    stays the person's on every picture. cropped: the person's hair is too short to show its curl.
     """
     drawn = {name: str(value) for name, value in attributes.items()}
     wild = set(drawn["wild"].split(","))
@@ -108,13 +107,13 @@ def khairstyle_fields(attributes: Mapping[str, str | float | int]) -> dict[str, 
         "partition": "no parting" if "buzz" in wild else PARTING[drawn["parting"]],
         "color": next((word for tag, word in RECOLOURED.items() if tag in wild), COLOUR.get(drawn["colour"], "other")),
     }
-    hidden = {field for tag, names in HIDDEN.items() if tag in wild for field in names}
+    hidden = {field for tag, names in HIDDEN.items() if tag in wild for field in names} | ({CURL} if cropped else set())
     return {field: word for field, word in fields.items() if field not in hidden}
 
 
 def is_cropped(hair: HairStyle) -> bool:
     """Whether hair is too short to show its curl."""
-    return hair.loss in CUT or (hair.length == "short" and hair.reach < CROPPED)
+    return hair.loss in CUT or (hair.length == "short" and hair.bangs == "none" and hair.reach < CROPPED)
 
 
 def _turned(spec: WildSpec) -> float:

@@ -31,7 +31,8 @@ GROUND = 128  # grey where there is no hair, and the mean of what is
 SWING = 48.0  # grey levels that a standard deviation of the brightness becomes
 REACH = 0.025  # of the neighbourhood whose mean and deviation are evened out, as a share of the side
 LEAST_SWING = 2.0  # grey levels: what deviates less is noise
-# Prepared pictures that a data set keeps in each process; what does not fit is read again.
+# Prepared pictures that each data set keeps, a thousand of 512 pixels; what does not fit is read and evened out again,
+# which takes longer than the network does.
 CACHE_BYTES = 640 << 20
 
 Pixels = NDArray[np.uint8]

@@ -63,20 +63,22 @@ class OnnxModel:
         height, width = (max(1, round(side * size / longer / STRIDE)) * STRIDE for side in (made.height, made.width))
         return replace(self.card, preprocessing=replace(made, height=height, width=width))
 
-    def asker(self, size: int | None, closer: bool) -> tuple[ModelCard, Ask]:
-        """How to ask: the card of the inputs (`card_at`), and what makes logits of a batch of them. closer: with the
-        closer look of `visage.serving.closer` instead of once.
+    def how_to_ask(self, size: int | None, closer: bool) -> tuple[ModelCard, Ask]:
+        """The card of the inputs (`card_at`), and what makes logits of a batch of them: `run`, or with `closer` the
+        closer look of `visage.serving.closer`.
 
         Raises:
-            VisageError: a size beside closer, which sets it, or a closer look by what is no segmenter of free size.
+            VisageError: what `card_at` raises; a size beside closer; a closer look by another model than a segmenter of
+                hair whose input is square and of free size.
         """
         if not closer:
             return self.card_at(size), self.run
         made = self.card.preprocessing
         if size is not None:
             raise VisageError("a closer look sets the sizes itself: leave out the size")
-        if self.card.task != "segmentation" or len(self.card.classes) != 2 or made.height != made.width:
-            raise VisageError(f"{self.path}: only a segmenter of two classes takes a closer look: leave out closer")
+        if self.card.classes[1:] != ["hair"] or made.height != made.width or not self._free:
+            needs = "a segmenter of hair with a square input of free size"
+            raise VisageError(f"{self.path}: a closer look needs {needs}: leave out closer")
         return self.card_at(FACTORS[-1] * made.height), partial(look_closer, self.run, side=made.height)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

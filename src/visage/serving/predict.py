@@ -52,8 +52,8 @@ def predict(
 
     model: a folder, an .onnx file or a name (see `OnnxModel`). images: files and folders. A row has `image`,
     `model_version` and the task's fields, or `error` for a picture that failed, which is also told on stderr. alpha:
-    soft masks too, <name>_alpha.png of 0 to 255. size: pixels of the network's input, closer: look again where hair may
-    be, see `OnnxModel.asker`.
+    soft masks too, <name>_alpha.png of 0 to 255. size: pixels of the network's input. closer: look again, closer, where
+    hair may be. See `OnnxModel.how_to_ask`.
 
     Raises:
         VisageError: the model or a path cannot be used, or there are no pictures; nothing is written then.
@@ -64,9 +64,11 @@ def predict(
         raise VisageError(f"{out}: is a file: name a folder for the predictions")
     threads = threads or available_threads()
     opened = OnnxModel(model, threads)
-    task, (card, ask) = task_of(opened), opened.asker(size, closer)
+    task, (card, ask) = task_of(opened), opened.how_to_ask(size, closer)
     if alpha and not task.writes:
         raise VisageError(f"{opened.path}: does {card.task}, which has no soft masks: leave out alpha")
+    if closer:
+        batch_size = 1  # inputs are sixteen times as large, and asked about one by one anyway
     paths = find_pictures(images, out)
     inside = [path for path in paths if path.resolve().parent == out.resolve()] if task.writes else []
     if inside:

@@ -50,7 +50,7 @@ class Segmenter:
     models are kept; default one that all segmenters of the process share.
 
     Raises:
-        VisageError: the model is missing, damaged, foreign, no segmentation model, or does not take that size.
+        VisageError: the model is missing, damaged, foreign, no segmentation model, or cannot be asked in that way.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Segmenter:
         if model.card.task != SEGMENTATION or len(model.card.classes) != 2:
             raise VisageError(f"{model.path}: does {model.card.task}: give a segmentation model of two classes")
         task_of(model)
-        return model, *model.asker(self.size, self.closer)
+        return model, *model.how_to_ask(self.size, self.closer)
 
 
 class Laps:

@@ -109,7 +109,8 @@ def try_on(
         target, reference: files, or H x W x 3 uint8 RGB.
         model: see `open_model`.
         prompt: the hairstyle in words; None tells the network none.
-        segmenter, segformer: what finds hair, see `hair_masks.open_finder`.
+        segmenter, segformer: what finds hair, see `hair_masks.open_finder`; where heads are small, give a
+            `Segmenter(closer=True)`.
         mask, reference_mask: where hair is, of the picture's size, instead of what finds it: files, or H x W uint8 of
             {0, 255}. In the target it is where hair is to come.
         detector: of faces; None, and where it finds none, tells the network no identity.

@@ -117,7 +117,7 @@ def _blossom(rng: Rng, size: int) -> Array:
     image = np.ascontiguousarray(_plain(rng, size) * np.float32(rng.uniform(0.5, 2.5)))
     for _ in range(int(rng.integers(0, 5))):
         _branch(rng, image, (some_colour(rng, 0.8) * np.float32(0.5)).tolist())
-    colour = some_colour(rng, 0.2) if rng.random() < 0.5 else linear(rng.uniform(150, 250, 3))
+    colour = some_colour(rng, 0.2) if rng.random() < 0.5 else linear(tuple(rng.uniform(150, 250, 3)))
     for _ in range(int(rng.integers(4, 40))):
         _cluster(rng, image, colour)
     return image
@@ -130,7 +130,7 @@ _BASES: tuple[tuple[Callable[[Rng, int], Array], float], ...] = (
 
 
 def _things(rng: Rng, image: Array, count: int) -> None:
-    """Boxes, discs, lines, letters, torsos and branches, each anywhere."""
+    """Boxes, discs, lines, letters, torsos, branches and clusters, each anywhere."""
     size = image.shape[0]
     for _ in range(count):
         colour = some_colour(rng).tolist()
@@ -179,7 +179,7 @@ def _cluster(rng: Rng, image: Array, colour: Array) -> None:
         x, y = (int(v) for v in rng.normal(centre, spread))
         axes = (int(small * rng.uniform(0.5, 1.5)) + 1, int(small * rng.uniform(0.4, 1)) + 1)
         tone = colour * np.float32(np.exp(rng.normal(0, 0.35))) * np.exp(rng.normal(0, 0.06, 3))
-        cv2.ellipse(image, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, tone.tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(image, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, tone.tolist(), -1)
 
 
 def wild_background(session: Session, view: View, light: Light, plan: Plan, own: Array, size: int) -> Array:
