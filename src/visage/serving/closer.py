@@ -3,8 +3,8 @@
 A segmenter knows heads as large as its training showed them; in a photograph a head may be a twentieth of the picture,
 before blossom or cloth that looks like hair at one scale and not at another. So the network is asked about the whole
 picture at several scales, whose scores are averaged. The regions that they agree on are then cut out with their
-surroundings and asked about at the size of training, where the network is at its best. Nothing finer than the largest
-scale is seen, and hair outside the regions is given up.
+surroundings and asked about at the size of training, as they are and mirrored, where the network is at its best.
+Nothing finer than the largest scale is seen, and hair outside the regions is given up.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,10 @@ Ask = Callable[[Planes], Planes]
 
 FACTORS = (1, 2, 4)  # of the size of training, at which the whole picture is asked about
 CLIP = 6.5  # log odds beyond which a scale cannot outvote the others; above ln 509, so that alpha reaches 0 and 255
-REGIONS = 4  # at most are looked at again
-LEAST = 0.2  # of the largest region's sum of log odds: what has less is no region
-CONTEXT = 2.5  # side of a cut-out over the longer side of its region
+REGIONS = 6  # at most are looked at again
+CONTEXT = 3.0  # side of a cut-out over the longer side of its region
 SMALLEST = 0.25  # side of a cut-out over the size of training: from fewer pixels there is nothing to see
-KEPT = 0.5  # of the best cut-out's mean log odds: what has less is not hair
+KEPT = 0.5  # of the best cut-out's sum of log odds: what has less is not hair
 
 
 def look_closer(ask: Ask, batch: Planes, side: int) -> Planes:
@@ -49,8 +48,10 @@ def _closer(ask: Ask, picture: Planes, side: int) -> Planes:
     found = []
     for box in _regions(coarse):
         window = _window(box, len(coarse), side)
-        score = (_score(ask, picture[:, *window], side) + coarse[window]) / 2
-        found.append((float(np.maximum(score, 0).mean()), window, score))
+        part = picture[:, *window]
+        mirrored = _score(ask, part[..., ::-1], side)[:, ::-1]
+        score = (_score(ask, part, side) + mirrored) / 4 + coarse[window] / 2
+        found.append((float(np.maximum(score, 0).sum()), window, score))
     closer = np.full_like(coarse, -CLIP)
     best = max((evidence for evidence, *_ in found), default=0.0)
     for evidence, window, score in found:
@@ -73,7 +74,7 @@ def _regions(score: Planes) -> list[tuple[int, int, int, int]]:
     sums = np.bincount(labels.ravel(), np.maximum(score, 0).ravel(), count)
     sums[0] = 0
     order = np.argsort(-sums, kind="stable")[:REGIONS]
-    boxes = [stats[part, :4].tolist() for part in order if sums[part] > LEAST * sums[order[0]]]
+    boxes = [stats[part, :4].tolist() for part in order if sums[part] > 0]
     return [(x, y, width, height) for x, y, width, height in boxes]
 
 
