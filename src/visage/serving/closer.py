@@ -8,6 +8,7 @@ Nothing finer than the largest scale is seen, and hair outside the regions is gi
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ REGIONS = 6  # at most are looked at again
 CONTEXT = 3.0  # side of a cut-out over the longer side of its region
 SMALLEST = 0.25  # side of a cut-out over the size of training: from fewer pixels there is nothing to see
 KEPT = 0.5  # of the best cut-out's sum of log odds: what has less is not hair
+LEAST = 0.2  # of the largest sum of log odds of a part in what is kept: what has less is a speck
 
 
 def look_closer(ask: Ask, batch: Planes, side: int) -> Planes:
@@ -45,18 +47,21 @@ def _closer(ask: Ask, picture: Planes, side: int) -> Planes:
     coarse = np.stack([_score(ask, picture, factor * side) for factor in FACTORS]).mean(axis=0)
     if not np.isfinite(coarse).all():
         return coarse
-    found = []
-    for box in _regions(coarse):
+    looks = []
+    for box in _regions(coarse).boxes[:REGIONS]:
         window = _window(box, len(coarse), side)
         part = picture[:, *window]
         mirrored = _score(ask, part[..., ::-1], side)[:, ::-1]
         score = (_score(ask, part, side) + mirrored) / 4 + coarse[window] / 2
-        found.append((float(np.maximum(score, 0).sum()), window, score))
+        looks.append((float(np.maximum(score, 0).sum()), window, score))
+    best = max((evidence for evidence, *_ in looks), default=0.0)
     closer = np.full_like(coarse, -CLIP)
-    best = max((evidence for evidence, *_ in found), default=0.0)
-    for evidence, window, score in found:
+    for evidence, window, score in looks:
         if not evidence < KEPT * best:  # nan, which is not below anything, is passed on
             closer[window] = np.maximum(closer[window], score)
+    found = _regions(closer)
+    weak = found.names[found.evidence < LEAST * found.evidence.max(initial=0)]
+    closer[np.isin(found.labels, weak)] = -CLIP
     return closer
 
 
@@ -68,17 +73,27 @@ def _score(ask: Ask, picture: Planes, side: int) -> Planes:
     return resize(np.clip(logits[1] - logits[0], -CLIP, CLIP), size, size)
 
 
-def _regions(score: Planes) -> list[tuple[int, int, int, int]]:
-    """Boxes (x, y, width, height) of the parts where `score` is above 0, those with the largest sums first."""
+class _Regions(NamedTuple):
+    """The connected parts where a score is above 0, R of them, those with the most evidence first.
+
+    boxes: (x, y, width, height) of each. evidence: sums of log odds, (R,) float64. names: of each in `labels`, (R,);
+    labels: S x S int32.
+    """
+
+    boxes: list[list[int]]
+    evidence: NDArray[np.float64]
+    names: NDArray[np.intp]
+    labels: NDArray[np.int32]
+
+
+def _regions(score: Planes) -> _Regions:
     count, labels, stats, _ = cv2.connectedComponentsWithStats((score > 0).astype(np.uint8))
     sums = np.bincount(labels.ravel(), np.maximum(score, 0).ravel(), count)
-    sums[0] = 0
-    order = np.argsort(-sums, kind="stable")[:REGIONS]
-    boxes = [stats[part, :4].tolist() for part in order if sums[part] > 0]
-    return [(x, y, width, height) for x, y, width, height in boxes]
+    names = 1 + np.argsort(-sums[1:], kind="stable")
+    return _Regions(stats[names, :4].tolist(), sums[names].astype(np.float64), names, np.asarray(labels, np.int32))
 
 
-def _window(box: tuple[int, int, int, int], size: int, side: int) -> tuple[slice, slice]:
+def _window(box: list[int], size: int, side: int) -> tuple[slice, slice]:
     """Rows and columns of the square cut-out about a box, inside a picture of `size` pixels a side."""
     x, y, width, height = box
     length = min(size, max(int(CONTEXT * max(width, height)), int(SMALLEST * side)))
