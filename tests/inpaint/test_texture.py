@@ -15,6 +15,7 @@ from torch.nn import functional
 from inpaint.toy import run, runtime, settings, tree
 from visage.errors import DataError, MissingWeightsError
 from visage.inpaint.config import Texture
+from visage.inpaint.prompt import MISSING
 from visage.inpaint.record import METADATA, read_metadata, stored_row
 from visage.inpaint.supcon import supcon
 from visage.inpaint.texture_data import GROUND, TextureSamples, even_strands, hairy_part
@@ -96,6 +97,15 @@ def test_with_two_views_and_equal_classes_every_anchor_has_a_positive(data: Path
     assert views.shape == (2, 3, 32, 32)
     assert not np.array_equal(views[0], views[1])
     assert np.array_equal(views, samples[(0, 0)][0])  # the same again, whenever and wherever it is read
+
+
+def test_pictures_without_a_curl_come_up_as_often_as_there_are(data: Path) -> None:
+    rows = [row for row in read_metadata(data) if row.split == "train"]
+    for missing in (0, len(rows) // 2, len(rows)):
+        mixed = [replace(row, curl=MISSING) if place < missing else row for place, row in enumerate(rows)]
+        samples = TextureSamples(data, mixed, 32, 0.4, 0, balanced=400)
+        picked = [samples._pick(index, np.random.default_rng(index)) for index in range(400)]
+        assert np.mean([mixed[row].curl == MISSING for row in picked]) == pytest.approx(missing / len(rows), abs=0.08)
 
 
 def test_missing_labels_are_left_out_of_the_heads() -> None:
@@ -187,6 +197,17 @@ def test_what_is_trained_is_written_and_measured_on_other_people(data, tmp_path,
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "history.csv", "confusion_curl.csv", "confusion_volume.csv", "embedding.png", "neighbours.png",
     }  # fmt: skip
+
+
+def test_a_whole_cycle_keeps_its_last_epoch_and_one_that_may_stop_its_best(data, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    longer = replace(QUICK, epochs=4)
+    assert trained(tmp_path, data, longer)["kept_epoch"] == 4
+    out = tmp_path / "out"
+    assert (out / NETWORK).read_bytes() == (out / "stage1_step_8.safetensors").read_bytes()
+    measured = trained(tmp_path, data, replace(longer, early_stop=3))
+    history = np.genfromtxt(tmp_path / "plots" / "history.csv", delimiter=",", names=True)
+    assert measured["kept_epoch"] == 1 + int(np.argmax(history["valid_accuracy"]))
 
 
 def test_data_without_labels_are_not_measured(data, tmp_path, monkeypatch) -> None:

@@ -42,18 +42,16 @@ class TextureSamples:
     """Pictures in two views each: (views 2 x 3 x S x S float32, curl, volume).
 
     With `balanced`, index i stands for a picture of curl i modulo 4, drawn anew in each epoch, so that every curl comes
-    up equally often; pictures without a curl come up like a class of their own. Without, every picture once. part: the
+    up equally often; pictures without a curl come up as often as there are such. Without, every picture once. part: the
     side of a view as a share of the picture's.
     """
 
     def __init__(self, folder: Path, rows: Sequence[Row], size: int, part: float, seed: int, balanced: int = 0) -> None:
         self.folder, self.rows, self.size, self.part = folder, list(rows), size, part
         self.seed, self.balanced = seed, balanced
-        of = {
-            curl: [index for index, row in enumerate(rows) if row.curl == curl]
-            for curl in (*range(len(CURLS)), MISSING)
-        }
-        self.classes = [indices for indices in of.values() if indices]
+        of = [[index for index, row in enumerate(rows) if row.curl == curl] for curl in (*range(len(CURLS)), MISSING)]
+        *known, self.unknown = of
+        self.classes = [indices for indices in known if indices]
         self.preprocessing = Preprocessing(size, size, IMAGENET_MEAN, IMAGENET_STD)
         self.cache: dict[int, tuple[Pixels, Pixels]] = {}
         self.room = CACHE_BYTES
@@ -70,7 +68,7 @@ class TextureSamples:
     def __getitem__(self, key: Key) -> tuple[NDArray[np.float32], int, int]:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index, 2))
-        row = int(rng.choice(self.classes[index % len(self.classes)])) if self.balanced else index
+        row = self._pick(index, rng) if self.balanced else index
         views = [self._view(row, rng, spoil=bool(self.balanced)) for _ in range(VIEWS)]
         return np.stack(views), self.rows[row].curl, self.rows[row].volume
 
@@ -94,6 +92,11 @@ class TextureSamples:
             self.cache[row] = planes
             self.room -= size
         return planes
+
+    def _pick(self, index: int, rng: np.random.Generator) -> int:
+        """The row that balanced index `index` stands for."""
+        told = self.classes and rng.random() * len(self.rows) >= len(self.unknown)
+        return int(rng.choice(self.classes[index % len(self.classes)] if told else self.unknown))
 
     def _view(self, row: int, rng: np.random.Generator, spoil: bool) -> NDArray[np.float32]:
         share = self.part * rng.uniform(1 - SPREAD, 1 + SPREAD)

@@ -41,8 +41,11 @@ def train_texture(
     metrics: Path,
     plots: Path,
 ) -> None:
-    """Write out/texture_encoder.safetensors (the best epoch's) and stage1_step_<n>.safetensors (every `snapshot_steps`
-    and the last), the metrics on the test pictures, and the plots.
+    """Write out/texture_encoder.safetensors and stage1_step_<n>.safetensors (every `snapshot_steps` and the last), the
+    metrics on the test pictures, and the plots.
+
+    The encoder is the last epoch's, where the cycle has annealed; with early stopping, which cuts it short, the best
+    one's. A validation set of a few dozen people would otherwise pick an unfinished epoch by luck (docs/LOG.md).
 
     data: what prepare_inpaint wrote. encoder: the folder of pretrain_encoder.
 
@@ -84,10 +87,11 @@ def train_texture(
         seen, known = (look(network, samples, settings.looks) for samples in sets)
         measured = measure(seen, known)
         progress = fitted.progress
-        best = progress.history[progress.best_epoch]
+        kept = progress.best_epoch if settings.early_stop else progress.epoch - 1
         facts = {"parameters": parameters, "architecture": task.backbone, "epochs": progress.epoch}
-        valid = {name: round(best[f"valid_{name}"], 4) for name in ("accuracy", "curl_accuracy", "volume_accuracy")}
-        write_json(metrics, {**measured, "valid": valid, **facts, "best_epoch": progress.best_epoch + 1})
+        names = ("accuracy", "curl_accuracy", "volume_accuracy")
+        valid = {name: round(progress.history[kept][f"valid_{name}"], 4) for name in names}
+        write_json(metrics, {**measured, "valid": valid, **facts, "kept_epoch": kept + 1})
         write_history(plots / "history.csv", progress.history)
         write_plots(seen, known, data, plots)
         tracker.summary({"best_valid_accuracy": progress.best_value, "best_epoch": progress.best_epoch + 1})
@@ -118,7 +122,8 @@ def _write(fitted: Fitted, settings: Texture, backbone: str, out: Path) -> None:
     for epoch, path in epochs.items():
         name = f"stage1_step_{epoch * settings.steps}.safetensors"
         write_network(out / name, checkpoint.load(path)["model"], config)
-    write_network(out / NETWORK, checkpoint.load(fitted.best)["model"], config)
+    kept = fitted.best if settings.early_stop else fitted.final
+    write_network(out / NETWORK, checkpoint.load(kept)["model"], config)
 
 
 def _line(measured: Any) -> str:
