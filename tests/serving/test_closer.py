@@ -106,6 +106,11 @@ def test_what_is_far_less_sure_than_the_best_is_not_hair() -> None:
     assert closer_mask(scene((90, 80, 24, 24, 0.9)))[92, 102]
 
 
+def test_a_large_place_of_which_the_network_is_not_sure_does_not_outweigh_a_head() -> None:
+    found = closer_mask(scene((4, 4, 70, 60, 1.5), (96, 90, 16, 16, 6)))
+    assert found[98, 104] and not found[30, 40]
+
+
 def test_a_picture_without_hair_and_one_of_hair_alone() -> None:
     assert not closer_mask(scene()).any()
     assert closer_mask(scene((0, 0, SIZE, SIZE, 3))).all()

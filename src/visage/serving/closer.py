@@ -25,8 +25,9 @@ CLIP = 6.5  # log odds beyond which a scale cannot outvote the others; above ln 
 REGIONS = 6  # at most are looked at again
 CONTEXT = 3.0  # side of a cut-out over the longer side of its region
 SMALLEST = 0.25  # side of a cut-out over the size of training: from fewer pixels there is nothing to see
-KEPT = 0.5  # of the best cut-out's sum of log odds: what has less is not hair
-LEAST = 0.2  # of the largest sum of log odds of a part in what is kept: what has less is a speck
+SURE = 2.0  # log odds; what is beyond is evidence, and a large place of which the network is not sure is none
+KEPT = 0.5  # of the best cut-out's evidence: what has less is not hair
+LEAST = 0.2  # of the most evidence of a part in what is kept: what has less is a speck
 
 
 def look_closer(ask: Ask, batch: Planes, side: int) -> Planes:
@@ -53,7 +54,7 @@ def _closer(ask: Ask, picture: Planes, side: int) -> Planes:
         part = picture[:, *window]
         mirrored = _score(ask, part[..., ::-1], side)[:, ::-1]
         score = (_score(ask, part, side) + mirrored) / 4 + coarse[window] / 2
-        looks.append((float(np.maximum(score, 0).sum()), window, score))
+        looks.append((float(_evidence(score).sum()), window, score))
     best = max((evidence for evidence, *_ in looks), default=0.0)
     closer = np.full_like(coarse, -CLIP)
     for evidence, window, score in looks:
@@ -76,7 +77,7 @@ def _score(ask: Ask, picture: Planes, side: int) -> Planes:
 class _Regions(NamedTuple):
     """The connected parts where a score is above 0, R of them, those with the most evidence first.
 
-    boxes: (x, y, width, height) of each. evidence: sums of log odds, (R,) float64. names: of each in `labels`, (R,);
+    boxes: (x, y, width, height) of each. evidence: sums of it, (R,) float64. names: of each in `labels`, (R,);
     labels: S x S int32.
     """
 
@@ -86,9 +87,14 @@ class _Regions(NamedTuple):
     labels: NDArray[np.int32]
 
 
+def _evidence(score: Planes) -> Planes:
+    """How far each log odds is beyond `SURE`."""
+    return np.maximum(score - SURE, 0)
+
+
 def _regions(score: Planes) -> _Regions:
     count, labels, stats, _ = cv2.connectedComponentsWithStats((score > 0).astype(np.uint8))
-    sums = np.bincount(labels.ravel(), np.maximum(score, 0).ravel(), count)
+    sums = np.bincount(labels.ravel(), _evidence(score).ravel(), count)
     names = 1 + np.argsort(-sums[1:], kind="stable")
     return _Regions(stats[names, :4].tolist(), sums[names].astype(np.float64), names, np.asarray(labels, np.int32))
 
