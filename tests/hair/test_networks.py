@@ -84,10 +84,19 @@ def test_a_new_network_expects_little_hair(networks: dict[str, nn.Module], arch:
 
 
 @pytest.mark.parametrize(("arch", "least", "most"), [
-    ("bisenet_mobilenet", 0.7e6, 1.1e6), ("modnet_mobilenet", 0.7e6, 1.1e6), ("bisenet_resnet18", 11e6, 12e6),
+    ("bisenet_mobilenet", 0.7e6, 1.1e6), ("bisenet_mobilenet_whole", 0.7e6, 1.1e6), ("modnet_mobilenet", 0.7e6, 1.1e6), ("bisenet_resnet18", 11e6, 12e6),
 ])  # fmt: skip
 def test_sizes(networks: dict[str, nn.Module], arch: str, least: float, most: float) -> None:
     assert least < count_parameters(networks[arch])[0] < most
+
+
+def test_the_whole_picture_is_what_its_context_sees(networks: dict[str, nn.Module]) -> None:
+    seen = {}
+    for arch in ("bisenet_mobilenet", "bisenet_mobilenet_whole"):
+        context = networks[arch].get_submodule("context")
+        with context.register_forward_pre_hook(lambda _, given, arch=arch: seen.update({arch: given[0].shape[2:]})):
+            networks[arch].eval()(torch.randn(1, 3, 64, 96))
+    assert seen == {"bisenet_mobilenet": (32, 48), "bisenet_mobilenet_whole": (64, 96)}
 
 
 @pytest.mark.parametrize("name", [*encoders.ARCHITECTURES, "resnet18"])

@@ -222,6 +222,35 @@ def test_a_pasted_patch_brings_its_alpha_and_spares_the_originals() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
+def test_a_decoy_is_hair_of_another_picture_behind_the_hair_of_this_one(seed: int) -> None:
+    alpha, cover = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    alpha[20:40, 20:40], cover[10:50, 20:30] = 255, 255
+    image, other = (np.repeat(grey[..., None], 3, 2) for grey in (np.full((64, 64), 100, np.uint8), cover))
+    shown = augment.decoy(image, alpha, other, cover, np.random.default_rng(seed))
+    assert (shown[alpha == 255] == 100).all() and (image == 100).all()
+    # At an edge half of the other picture's background may come along, by half.
+    assert shown.min() >= 80
+    np.testing.assert_array_equal(augment.decoy(image, alpha, other, 0 * cover, np.random.default_rng(seed)), image)
+
+
+def test_all_of_the_hair_is_a_decoy_only_where_it_does_not_stand_upright(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "WHOLE", 1.0)
+    cover = np.zeros((64, 64), np.uint8)
+    cover[24:40, 28:36] = 255
+    other, image = np.repeat(cover[..., None], 3, 2), np.zeros((64, 64, 3), np.uint8)
+    other[32:40] = 120
+    sizes, turns = [], []
+    for seed in range(200):
+        shown = augment.decoy(image, 0 * cover, other, cover, np.random.default_rng(seed))[..., 0]
+        if not (shown[[0, -1]].any() or shown[:, [0, -1]].any()) and shown.any():
+            top, bottom = (np.argwhere(part).mean(0) for part in (shown > 200, (shown > 100) & (shown < 140)))
+            turns.append(np.degrees(np.arctan2(*(top - bottom)[::-1])))  # 180 is upright
+            sizes.append(np.count_nonzero(shown > 60) / np.count_nonzero(cover))
+    assert max(np.abs(turns)) < 180 - 50 and np.ptp(turns) > 200
+    assert min(sizes) < 0.25 and max(sizes) > 1.4
+
+
+@given(seed=st.integers(0, 2**32 - 1))
 def test_a_mosaic_shows_four_pictures_and_their_alphas_at_the_same_places(seed: int) -> None:
     # The picture says what its alpha is: 10 apart for each, brighter where there is hair.
     pictures = []

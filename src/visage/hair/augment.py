@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from visage.export.card import IMAGENET_MEAN
 from visage.hair.config import HairAugment
 from visage.vision.augment import LUMA, Augmentation, random_affine, random_colour
+from visage.vision.resize import resize
 
 Pixels = NDArray[np.uint8]
 GREY = tuple(round(255 * value) for value in IMAGENET_MEAN)
@@ -25,6 +26,9 @@ MEETING = (0.3, 0.7)
 # Of zooming: coverage that counts as hair, how often a part is chosen near it, and how far off its middle (shares of
 # the part, one deviation).
 SOLID, NEAR_HAIR, STRAY = 127, 0.8, 0.22
+# Of decoys: how often all of the hair is shown and not a piece of it, radii of a piece (shares of the side), the turns of
+# the whole (degrees; upright it would be somebody from behind), and how much larger it becomes.
+WHOLE, PIECE, TURNED, RESIZED = 0.4, (0.05, 0.3), (60, 300), (0.35, 1.3)
 BLUR, NOISE, QUALITY = (0.4, 2.0), (2.0, 12.0), (25, 90)
 
 
@@ -79,11 +83,34 @@ def zoom(image: Pixels, alpha: Pixels, most: float, rng: np.random.Generator) ->
         place = np.array((rows[pixel], columns[pixel])) + rng.normal(0, STRAY * part, 2)
     top, left = np.clip(place - part / 2, 0, side - part).astype(int)
     window = slice(top, top + part), slice(left, left + part)
-    size = side, side
-    return (
-        np.asarray(cv2.resize(image[window], size, interpolation=cv2.INTER_LINEAR), np.uint8),
-        np.asarray(cv2.resize(alpha[window], size, interpolation=cv2.INTER_LINEAR), np.uint8),
-    )
+    return resize(image[window], side, side), resize(alpha[window], side, side)
+
+
+def decoy(image: Pixels, alpha: Pixels, other: Pixels, other_alpha: Pixels, rng: np.random.Generator) -> Pixels:
+    """`image` with hair of another picture at a random place behind its own hair: a piece of it, or all of it turned
+    over. It belongs to no head, so it is none, and alpha stays: what hair is, its strands alone do not tell.
+
+    image, other: S x S x 3. alpha, other_alpha: S x S.
+    """
+    side = alpha.shape[0]
+    rows, columns = np.nonzero(other_alpha > SOLID)
+    if not len(rows):
+        return image
+    if rng.random() < WHOLE:
+        middle, angle = (float(columns.mean()), float(rows.mean())), rng.uniform(*TURNED)
+    else:
+        pixel = int(rng.integers(len(rows)))
+        middle, angle = (float(columns[pixel]), float(rows[pixel])), rng.uniform(0, 360)
+        piece = np.zeros_like(other_alpha)
+        axes = tuple(int(radius) + 2 for radius in side * rng.uniform(*PIECE, 2))
+        cv2.ellipse(piece, (int(middle[0]), int(middle[1])), axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
+        other_alpha = np.minimum(other_alpha, piece)
+    scale = math.exp(rng.uniform(*np.log(RESIZED)))
+    matrix = cv2.getRotationMatrix2D(middle, angle, scale)
+    matrix[:, 2] += rng.uniform(0, side, 2) - middle
+    other, cover = _warp(other, matrix, GREY), _warp(other_alpha, matrix, (0,))
+    share = (cover / np.float32(255) * (1 - alpha / np.float32(255)))[..., None]
+    return np.asarray(image + share * (other.astype(np.float32) - image) + 0.5, np.uint8)
 
 
 def spoil(image: Pixels, settings: HairAugment, rng: np.random.Generator) -> Pixels:

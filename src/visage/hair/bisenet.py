@@ -32,11 +32,14 @@ class SegmenterOutput(NamedTuple):
 
 
 class BiSeNet(nn.Module):
-    """(N, 3, H, W) normalised, H and W multiples of 32 -> logits (N, 2, H, W); see `SegmenterOutput`."""
+    """(N, 3, H, W) normalised, H and W multiples of 32 -> logits (N, 2, H, W); see `SegmenterOutput`.
 
-    def __init__(self, context: Context) -> None:
+    whole: the context sees the picture at its full size, which finds smaller heads and costs a half more.
+    """
+
+    def __init__(self, context: Context, whole: bool = False) -> None:
         super().__init__()
-        self.context = context
+        self.context, self.whole = context, whole
         self.pyramid = Pyramid(context.channels)
         half, quarter, eighth = SPATIAL
         self.edges = nn.Sequential(ConvNorm(3, half, 3, 2), ConvNorm(half, quarter, 3, 2))
@@ -47,7 +50,10 @@ class BiSeNet(nn.Module):
         self.head = nn.Sequential(ConvNorm(quarter, quarter), Answer(quarter))
 
     def forward(self, images: Tensor) -> Tensor | SegmenterOutput:
-        deep, coarse = self.pyramid(self.context(functional.avg_pool2d(images, 2)))
+        seen = images if self.whole else functional.avg_pool2d(images, 2)
+        deep, coarse = self.pyramid(self.context(seen))
+        if self.whole:
+            deep = functional.avg_pool2d(deep, 2)  # to the stride of the spatial path
         edges = self.edges(images)
         both = self.norm(deep + self.spatial(edges))
         fused = self.fused(both + self.choose(both))

@@ -10,7 +10,7 @@ from visage.runtime import check_choice, check_ranges
 
 FORMATS = ("khairstyle", "celebamask", "figaro", "lfw_parts", "folder")
 METHODS = ("auto", "mediapipe", "grabcut")
-ARCHITECTURES = ("bisenet_mobilenet", "bisenet_resnet18", "modnet_mobilenet")
+ARCHITECTURES = ("bisenet_mobilenet", "bisenet_mobilenet_whole", "bisenet_resnet18", "modnet_mobilenet")
 
 
 @dataclass
@@ -119,9 +119,10 @@ class ZeroShot:
 @dataclass
 class HairAugment:
     """Augmentation in training. flip, blur, noise, jpeg, grey: probability of each. erase: of a patch of another
-    picture. mosaic: of four pictures in the corners of one. zoom: by how much at most a part of a picture that is no
-    mosaic is enlarged, 1 for twice its size, 0 for never. rotation: degrees either way. scale, shift: shares of the
-    size. brightness, contrast, saturation, hue: spreads."""
+    picture. decoy: of hair that belongs to no head, and after each of one more. mosaic: of four pictures in the corners
+    of one. zoom: by how much at most a part of a picture that is no mosaic is enlarged, 1 for twice its size, 0 for
+    never. rotation: degrees either way. scale, shift: shares of the size. brightness, contrast, saturation, hue:
+    spreads."""
 
     flip: float = MISSING
     blur: float = MISSING
@@ -129,6 +130,7 @@ class HairAugment:
     jpeg: float = MISSING
     erase: float = MISSING
     grey: float = MISSING
+    decoy: float = MISSING
     mosaic: float = MISSING
     zoom: float = MISSING
     rotation: float = MISSING
@@ -146,7 +148,7 @@ class HairAugment:
             ConfigError: names the first such key.
         """
         shares = dict.fromkeys(("flip", "blur", "noise", "jpeg", "erase", "grey", "mosaic"), (0, 1))
-        spreads = dict.fromkeys(("scale", "shift", "brightness", "contrast", "saturation", "hue"), (0, 0.9))
+        spreads = dict.fromkeys(("decoy", "scale", "shift", "brightness", "contrast", "saturation", "hue"), (0, 0.9))
         check_ranges(f"{section}.augment", self, {**shares, **spreads, "zoom": (0, 7), "rotation": (0, 180)})
 
 
@@ -154,8 +156,9 @@ class HairAugment:
 class Segmenter:
     """The `segmenter` section: a network for hair, trained from the pretrained encoder.
 
-    arch: "bisenet_mobilenet", "bisenet_resnet18" or "modnet_mobilenet". freeze: the context stays as it was pretrained
-    (light finetune); false trains everything. boundary: weight of the pixels near the mask's edge over the others.
+    arch: "bisenet_mobilenet", "bisenet_mobilenet_whole" (its context sees pictures at their full size),
+    "bisenet_resnet18" or "modnet_mobilenet". freeze: the context stays as it was pretrained (light finetune); false
+    trains everything. boundary: weight of the pixels near the mask's edge over the others.
     max_steps: at most so many steps in all, 0 for no such limit. price_per_hour: of the machine, for an estimate of the
     cost; 0 for none.
     """

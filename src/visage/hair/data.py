@@ -59,6 +59,9 @@ class HairSamples:
             elif self.settings.zoom:
                 image, alpha = augment.zoom(image, alpha, self.settings.zoom, rng)
             image, alpha = augment.move(image, alpha, self.settings, rng)
+            if self.settings.decoy:
+                while rng.random() < self.settings.decoy:
+                    image = augment.decoy(image, alpha, *self._another(rng), rng)
             if rng.random() < self.settings.erase:
                 image, alpha = augment.paste(image, alpha, *self._another(rng), rng)
             image = augment.spoil(image, self.settings, rng)

@@ -7,6 +7,7 @@ segmenter or a matting one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Kind:
 
 KINDS = {
     "bisenet_mobilenet": Kind(BiSeNet, pretrained=True, model_type="BiSeNet"),
+    "bisenet_mobilenet_whole": Kind(partial(BiSeNet, whole=True), pretrained=True, model_type="BiSeNet"),
     "bisenet_resnet18": Kind(BiSeNet, pretrained=False, model_type="BiSeNet"),
     "modnet_mobilenet": Kind(MODNet, pretrained=True, model_type="MODNet"),
 }
