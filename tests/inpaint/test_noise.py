@@ -12,7 +12,7 @@ from torch import Tensor
 from inpaint.tiny import inpainter, noise, told
 from visage.errors import ConfigError
 from visage.inpaint.conditions import Told
-from visage.inpaint.noise import SAMPLERS, STEPS, clean_of, draw, open_noise, open_sampler, target_of
+from visage.inpaint.noise import SAMPLERS, STEPS, clean_of, draw, open_noise, open_sampler, random_times, target_of
 from visage.inpaint.sampling import compose, sample
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -43,6 +43,16 @@ def test_the_last_step_is_noise_alone() -> None:
     assert torch.equal(rescaled.add_noise(torch.full_like(added, 50.0), added, torch.tensor([STEPS - 1])), added)
     with pytest.raises(ConfigError, match=r"^inpainter\.prediction=epsilon: .*zero_snr=false$"):
         inpainter(prediction="epsilon").check()
+
+
+@pytest.mark.parametrize("noisier", [0.0, 1.0, 3.0])
+def test_times_are_asked_for_in_proportion(noisier: float) -> None:
+    torch.manual_seed(1)
+    times = random_times(20_000, noisier, torch.device("cpu"))
+    assert times.dtype == torch.int64 and 0 <= times.min() and times.max() == STEPS - 1
+    for least in (250, 500, 750):
+        share = float((times >= least).float().mean())
+        assert share == pytest.approx(1 - (least / STEPS) ** (1 + noisier), abs=0.015)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -64,8 +64,8 @@ def inpainter(**changes: Any) -> Inpainter:
     values: dict[str, Any] = {
         "source": "new", "path": None, "convention": "bald", "outline": True, "channels": [32, 32], "layers": 1,
         "attention": 1, "depth": 1, "head": 16, "prediction": "sample", "zero_snr": True, "mask": 4.0, "snr_gamma": 0.0,
-        "noise_offset": 0.0, "drop": 0.1, "drop_all": 0.1, "flips": True, "tints": 1, "trainable": "full",
-        "frozen": "fp32", "kernel": "sdpa",
+        "noise_offset": 0.0, "noisier": 0.0, "drop": 0.1, "drop_all": 0.1, "flips": True, "tints": 1,
+        "trainable": "full", "frozen": "fp32", "kernel": "sdpa",
         "lora": Lora(4, 4), "consistency": consistency(), "epochs": 2, "steps": 3, "batch_size": 4, "micro_batch": 4,
         "optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.01, "clip_norm": 1.0, "ema": 0.9, "checkpointing": False,
         "snapshot_steps": 2, "sheet_steps": 4,

@@ -133,7 +133,8 @@ class Inpainter:
     have it, from below. depth: attention blocks of those. head: width of an attention head. prediction: what the
     network says, "sample", "epsilon" or "v_prediction". zero_snr: rescale the noise so that the last step is noise
     alone. mask: what an element to paint weighs more than another. snr_gamma: of min-SNR weighting, 0 for none.
-    noise_offset: strength of one more random number for each channel, 0 for none. drop: share of samples that lose
+    noise_offset: strength of one more random number for each channel, 0 for none. noisier: times are drawn in
+    proportion to themselves to this power, 0 for all alike. drop: share of samples that lose
     their prompt, style or identity, each by itself. drop_all: share of samples that lose all three. flips: mirrored
     pictures are trained on too. tints: copies of each picture with hair of another colour, of which the prompt does not
     tell. trainable: "full", or "lora" with conv_in and the projectors. frozen: precision of the weights that do not
@@ -157,6 +158,7 @@ class Inpainter:
     mask: float = MISSING
     snr_gamma: float = MISSING
     noise_offset: float = MISSING
+    noisier: float = MISSING
     drop: float = MISSING
     drop_all: float = MISSING
     flips: bool = MISSING
@@ -199,7 +201,7 @@ class Inpainter:
         sizes = ("layers", "attention", "depth", "head", "epochs", "steps", "batch_size", "micro_batch")
         weights = ("mask", "snr_gamma", "noise_offset", "weight_decay", "clip_norm", "sheet_steps", "tints")
         check_ranges("inpainter", self, dict.fromkeys((*sizes, "snapshot_steps"), COUNT))
-        check_ranges("inpainter", self, dict.fromkeys(weights, (0, math.inf)))
+        check_ranges("inpainter", self, {**dict.fromkeys(weights, (0, math.inf)), "noisier": (0, 10)})
         check_ranges("inpainter", self, {"lr": (1e-12, 1e3), "drop": SHARE, "drop_all": SHARE, "ema": (0, 0.99999)})
         check_ranges("inpainter.lora", self.lora, {"rank": COUNT, "alpha": COUNT})
         check_ranges("inpainter.consistency", self.consistency, dict.fromkeys(("texture", "identity"), (0, math.inf)))

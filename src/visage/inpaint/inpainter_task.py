@@ -25,7 +25,7 @@ from visage.inpaint.inpainter_watch import Watch
 from visage.inpaint.latent_cache import CLEAN, KNOWN, MASK, STYLE, LatentCache, Views
 from visage.inpaint.latents import open_autoencoder, stride
 from visage.inpaint.losses import mask_aware, min_snr, offset_noise
-from visage.inpaint.noise import clean_of, open_noise, target_of
+from visage.inpaint.noise import clean_of, open_noise, random_times, target_of
 from visage.inpaint.prompt_cache import PromptCache, read_prompts
 from visage.inpaint.record import Row, read_metadata
 from visage.inpaint.unet import add_lora, hold_frozen, open_unet, use_xformers
@@ -205,7 +205,7 @@ class InpainterTask:
         count = len(clean)
         if train:
             noise = offset_noise(torch.randn_like(clean), self.settings.noise_offset)
-            times = torch.randint(0, len(self.noise.betas), (count,), device=clean.device)
+            times = random_times(count, self.settings.noisier, clean.device)
             given = drop(Told(*told), self.settings.drop, self.settings.drop_all)
             said, noisy, main = self._main(model, clean, known, mask, given, noise, times)
             if self.consistent is None or self.model.average.optimization_step % self.settings.consistency.every:

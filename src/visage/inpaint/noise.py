@@ -38,6 +38,13 @@ def open_sampler(name: str, noise: Any, steps: int) -> Any:
     return sampler
 
 
+def random_times(count: int, noisier: float, device: torch.device) -> Tensor:
+    """(count,) int64 below `STEPS`, drawn with a density in proportion to the time to the power of `noisier`; 0 asks at
+    all times alike. A sampler of few steps asks of much noise alone, where the picture is decided."""
+    shares = torch.rand(count, device=device) ** (1 / (1 + noisier))
+    return (STEPS * shares).long().clamp(max=STEPS - 1)
+
+
 def target_of(noise: Any, clean: Tensor, added: Tensor, times: Tensor) -> Tensor:
     """What the network is to say at `times` (N) of `clean` latents with `added` noise."""
     prediction = noise.config.prediction_type
