@@ -80,14 +80,14 @@ def train_texture(
         track(STAGE, params=identity, tags={"architecture": task.backbone}, live_dir=out / "live") as tracker,
     ):
         fitted = fit(factory, loop_settings(settings, seed), runtime, directory, tracker)
-        _write(fitted, settings, task.backbone, out)
+        progress = fitted.progress
+        kept, chosen = (progress.best_epoch, fitted.best) if settings.early_stop else (progress.epoch - 1, fitted.final)
+        _write(fitted, chosen, settings, task.backbone, out)
         tracker.artifact(out / NETWORK)
         network, _ = load_network(out / NETWORK)
         sets = (TextureSamples(data, part, settings.size, settings.part, seed) for part in (test, task.train_rows))
         seen, known = (look(network, samples, settings.looks) for samples in sets)
         measured = measure(seen, known)
-        progress = fitted.progress
-        kept = progress.best_epoch if settings.early_stop else progress.epoch - 1
         facts = {"parameters": parameters, "architecture": task.backbone, "epochs": progress.epoch}
         names = ("accuracy", "curl_accuracy", "volume_accuracy")
         valid = {name: round(progress.history[kept][f"valid_{name}"], 4) for name in names}
@@ -116,14 +116,13 @@ def loop_settings(settings: Texture, seed: int) -> Settings:
     )
 
 
-def _write(fitted: Fitted, settings: Texture, backbone: str, out: Path) -> None:
+def _write(fitted: Fitted, chosen: Path, settings: Texture, backbone: str, out: Path) -> None:
     config = {**asdict(settings), "arch": backbone}
     epochs = {**fitted.kept} | {fitted.progress.epoch: fitted.final}
     for epoch, path in epochs.items():
         name = f"stage1_step_{epoch * settings.steps}.safetensors"
         write_network(out / name, checkpoint.load(path)["model"], config)
-    kept = fitted.best if settings.early_stop else fitted.final
-    write_network(out / NETWORK, checkpoint.load(kept)["model"], config)
+    write_network(out / NETWORK, checkpoint.load(chosen)["model"], config)
 
 
 def _line(measured: Any) -> str:
