@@ -52,10 +52,11 @@ def test_the_network_is_asked_at_every_scale_and_again_about_each_region() -> No
 
     closer.look_closer(ask, scene((10, 10, 20, 20, 3), (90, 90, 20, 20, 3)), SIDE)
     whole = [(1, 1, factor * SIDE, factor * SIDE) for factor in closer.FACTORS]
-    assert asked == [*whole, *[(1, 1, SIDE, SIDE)] * 4]  # each region as it is and mirrored
+    cut_outs = 2 * 2 * len(closer.CONTEXTS)  # of each region, as it is and mirrored
+    assert asked == [*whole, *[(1, 1, SIDE, SIDE)] * cut_outs]
 
 
-def test_a_cut_out_shows_the_region_in_its_middle_with_its_surroundings() -> None:
+def test_cut_outs_show_the_region_in_their_middle_with_their_surroundings() -> None:
     seen = []
 
     def ask(batch: Planes) -> Planes:
@@ -63,10 +64,11 @@ def test_a_cut_out_shows_the_region_in_its_middle_with_its_surroundings() -> Non
         return bright(batch)
 
     closer.look_closer(ask, scene((60, 50, 20, 20, 3)), SIDE)
-    rows, columns = np.nonzero(seen[-1] > 0)
-    middle = (SIDE - 1) / 2
-    assert abs(rows.mean() - middle) < 1 and abs(columns.mean() - middle) < 1
-    assert np.ptp(rows) + 1 == pytest.approx(SIDE / closer.CONTEXT, abs=2)
+    for context, shown in zip(closer.CONTEXTS, seen[len(closer.FACTORS) :: 2], strict=True):
+        rows, columns = np.nonzero(shown > 0)
+        middle = (SIDE - 1) / 2
+        assert abs(rows.mean() - middle) < 1 and abs(columns.mean() - middle) < 1
+        assert np.ptp(rows) + 1 == pytest.approx(SIDE / context, abs=2)
 
 
 def test_what_only_the_cut_out_shows_is_put_back_where_it_was() -> None:

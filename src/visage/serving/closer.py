@@ -2,8 +2,9 @@
 
 A segmenter knows heads as large as its training showed them; in a photograph a head may be a twentieth of the picture,
 before blossom or cloth that looks like hair at one scale and not at another. So the network is asked about the whole
-picture at several scales, whose scores are averaged. The regions that they agree on are then cut out with their
-surroundings and asked about at the size of training, as they are and mirrored, where the network is at its best.
+picture at several scales, whose scores are averaged. The regions that they agree on are then cut out with less and
+with more of their surroundings and asked about at the size of training, as they are and mirrored, where the network is
+at its best.
 Nothing finer than the largest scale is seen, and hair outside the regions is given up.
 """
 
@@ -20,10 +21,11 @@ Planes = NDArray[np.float32]
 # A preprocessed batch -> its logits.
 Ask = Callable[[Planes], Planes]
 
-FACTORS = (1, 2, 4)  # of the size of training, at which the whole picture is asked about
+FACTORS = (2, 3, 4)  # of the size of training, at which the whole picture is asked about
 CLIP = 6.5  # log odds beyond which a scale cannot outvote the others; above ln 509, so that alpha reaches 0 and 255
 REGIONS = 6  # at most are looked at again
-CONTEXT = 3.0  # side of a cut-out over the longer side of its region
+CONTEXTS = (1.6, 2.2, 3.0)  # sides of the cut-outs over the longer side of their region
+COARSE = 0.4  # what the scales weigh in a cut-out's score
 SMALLEST = 0.25  # side of a cut-out over the size of training: from fewer pixels there is nothing to see
 SURE = 2.0  # log odds; what is beyond is evidence, and a large place of which the network is not sure is none
 KEPT = 0.5  # of the best cut-out's evidence: what has less is not hair
@@ -50,10 +52,8 @@ def _closer(ask: Ask, picture: Planes, side: int) -> Planes:
         return coarse
     looks = []
     for box in _regions(coarse).boxes[:REGIONS]:
-        window = _window(box, len(coarse), side)
-        part = picture[:, *window]
-        mirrored = _score(ask, part[..., ::-1], side)[:, ::-1]
-        score = (_score(ask, part, side) + mirrored) / 4 + coarse[window] / 2
+        window, score = _look(ask, picture, box, side)
+        score = (1 - COARSE) * score + COARSE * coarse[window]
         looks.append((float(_evidence(score).sum()), window, score))
     best = max((evidence for evidence, *_ in looks), default=0.0)
     closer = np.full_like(coarse, -CLIP)
@@ -64,6 +64,18 @@ def _closer(ask: Ask, picture: Planes, side: int) -> Planes:
     weak = found.names[found.evidence < LEAST * found.evidence.max(initial=0)]
     closer[np.isin(found.labels, weak)] = -CLIP
     return closer
+
+
+def _look(ask: Ask, picture: Planes, box: list[int], side: int) -> tuple[tuple[slice, slice], Planes]:
+    """The largest cut-out about a box, and in it the mean log odds of those that show a pixel."""
+    size = picture.shape[1]
+    total, count = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
+    for context in CONTEXTS:
+        window = _window(box, size, max(int(context * max(box[2:])), int(SMALLEST * side)))
+        part = picture[:, *window]
+        total[window] += (_score(ask, part, side) + _score(ask, part[..., ::-1], side)[:, ::-1]) / 2
+        count[window] += 1
+    return window, total[window] / count[window]
 
 
 def _score(ask: Ask, picture: Planes, side: int) -> Planes:
@@ -99,10 +111,10 @@ def _regions(score: Planes) -> _Regions:
     return _Regions(stats[names, :4].tolist(), sums[names].astype(np.float64), names, np.asarray(labels, np.int32))
 
 
-def _window(box: list[int], size: int, side: int) -> tuple[slice, slice]:
-    """Rows and columns of the square cut-out about a box, inside a picture of `size` pixels a side."""
+def _window(box: list[int], size: int, length: int) -> tuple[slice, slice]:
+    """Rows and columns of the square cut-out of `length` about a box, inside a picture of `size` pixels a side."""
     x, y, width, height = box
-    length = min(size, max(int(CONTEXT * max(width, height)), int(SMALLEST * side)))
+    length = min(size, length)
     left, top = (
         min(max(start + extent // 2 - length // 2, 0), size - length) for start, extent in ((x, width), (y, height))
     )
