@@ -3,7 +3,8 @@
     PYTHONPATH=src python benchmarks/photographs.py FOLDER --mediapipe FILE [--model CHECKPOINT] [--sizes 256 384 512]
 
 Pictures named *mask* are left out, but for a picture NAME.png with NAME_hairmask.png both are compared with that mask
-too, and the second mean has it instead of MediaPipe's answer. sizes: pixels of the network's input, a multiple of 32; heads are small in photographs, and larger in a larger one.
+too, and the second mean has it instead of MediaPipe's answer. sizes: pixels of the network's input, a multiple of 32;
+heads are small in photographs, and larger in a larger one.
 The last column is the closer look of `visage predict --closer`.
 """
 

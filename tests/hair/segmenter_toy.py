@@ -62,8 +62,8 @@ def encoder(folder: Path, arch: str = "mobilenet_v3_small") -> Path:
 def augmentation(**changes: float) -> HairAugment:
     values = {
         "flip": 0.5, "blur": 0.2, "noise": 0.2, "jpeg": 0.2, "erase": 0.2, "grey": 0.1, "decoy": 0.2, "mosaic": 0.2,
-        "zoom": 0.5, "rotation": 8.0, "scale": 0.1, "shift": 0.05, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1,
-        "hue": 0.05,
+        "zoom": 0.5, "rotation": 8.0, "scale": 0.1, "shift": 0.05, "brightness": 0.1, "contrast": 0.1,
+        "saturation": 0.1, "hue": 0.05,
     }  # fmt: skip
     return HairAugment(**(values | changes))
 

@@ -49,7 +49,7 @@ def test_the_last_step_is_noise_alone() -> None:
 def test_times_are_asked_for_in_proportion(noisier: float) -> None:
     torch.manual_seed(1)
     times = random_times(20_000, noisier, torch.device("cpu"))
-    assert times.dtype == torch.int64 and 0 <= times.min() and times.max() == STEPS - 1
+    assert times.dtype == torch.int64 and times.min() >= 0 and times.max() == STEPS - 1
     for least in (250, 500, 750):
         share = float((times >= least).float().mean())
         assert share == pytest.approx(1 - (least / STEPS) ** (1 + noisier), abs=0.015)

@@ -26,8 +26,8 @@ MEETING = (0.3, 0.7)
 # Of zooming: coverage that counts as hair, how often a part is chosen near it, and how far off its middle (shares of
 # the part, one deviation).
 SOLID, NEAR_HAIR, STRAY = 127, 0.8, 0.22
-# Of decoys: how often all of the hair is shown and not a piece of it, radii of a piece (shares of the side), the turns of
-# the whole (degrees; upright it would be somebody from behind), and how much larger it becomes.
+# Of decoys: how often all of the hair is shown and not a piece of it, radii of a piece (shares of the side), the turns
+# of the whole (degrees; upright it would be somebody from behind), and how much larger it becomes.
 WHOLE, PIECE, TURNED, RESIZED = 0.4, (0.05, 0.3), (60, 300), (0.35, 1.3)
 BLUR, NOISE, QUALITY = (0.4, 2.0), (2.0, 12.0), (25, 90)
 
@@ -106,8 +106,8 @@ def decoy(image: Pixels, alpha: Pixels, other: Pixels, other_alpha: Pixels, rng:
         cv2.ellipse(piece, (int(middle[0]), int(middle[1])), axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
         other_alpha = np.minimum(other_alpha, piece)
     scale = math.exp(rng.uniform(*np.log(RESIZED)))
-    matrix = cv2.getRotationMatrix2D(middle, angle, scale)
-    matrix[:, 2] += rng.uniform(0, side, 2) - middle
+    matrix = np.asarray(cv2.getRotationMatrix2D(middle, angle, scale), np.float64)
+    matrix[:, 2] += rng.uniform(0, side, 2) - np.array(middle)
     other, cover = _warp(other, matrix, GREY), _warp(other_alpha, matrix, (0,))
     share = (cover / np.float32(255) * (1 - alpha / np.float32(255)))[..., None]
     return np.asarray(image + share * (other.astype(np.float32) - image) + 0.5, np.uint8)

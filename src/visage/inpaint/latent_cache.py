@@ -114,9 +114,13 @@ def _row(
         planes = [torch.stack([plane, plane.flip(-1)], 1).flatten(0, 1) for plane in planes]
         styles = [one for one in styles for _ in range(2)]
     clean, balds, paints, hairs = (plane.to(device) for plane in planes)
+    known = shown.known(clean, balds, paints)
+    # A tint is of the hair alone: what is known of a bald picture is the same in all of them.
+    distinct = 1 + views.flips if shown.convention == "bald" else len(known)
+    seen = encode(vae, known[:distinct]).cpu().numpy().astype(np.float16)
     return {
         CLEAN: encode(vae, clean).cpu().numpy().astype(np.float16),
-        KNOWN: encode(vae, shown.known(clean, balds, paints)).cpu().numpy().astype(np.float16),
+        KNOWN: np.tile(seen, (len(known) // distinct, 1, 1, 1)),
         MASK: shown.mask(paints, hairs, stride(vae)).cpu().numpy().astype(np.float16),
         STYLE: np.stack(styles).astype(np.float32),
     }
