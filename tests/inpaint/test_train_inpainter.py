@@ -77,12 +77,15 @@ def test_a_killed_run_ends_in_the_same_files(
 
 
 def test_two_processes_train_like_one(made: Inputs, tmp_path: Path, place: Path) -> None:
-    both = start(tmp_path / "two", made, 4, processes=2)
+    both = start(tmp_path / "two", made, 16, processes=2)
     said, errors = both.communicate()
     assert both.returncode == 0, errors
     assert "2 x 1 threads" in said
-    one, two = run(tmp_path / "one", made, inpainter(epochs=4)), json.loads((tmp_path / "two/metrics.json").read_text())
-    assert two["steps"] == one["steps"] == 12
+    one, two = (
+        run(tmp_path / "one", made, inpainter(epochs=16)),
+        json.loads((tmp_path / "two/metrics.json").read_text()),
+    )
+    assert two["steps"] == one["steps"] == 48
     # Noise is drawn by each process, so the weights differ; what they reach does not.
     assert two["noise_loss"] == pytest.approx(one["noise_loss"], rel=0.15)
     names = {path.name for path in (tmp_path / "two/out").glob("*.safetensors")}
@@ -145,7 +148,7 @@ def test_the_usable_snapshot_of_most_steps_counts(painter_run: Trained, tmp_path
 
 
 def test_training_lowers_the_loss(made: Inputs, place: Path) -> None:
-    run(place, made, inpainter(epochs=4, steps=12, lr=5e-3, snapshot_steps=48, sheet_steps=0))
+    run(place, made, inpainter(epochs=8, steps=12, lr=5e-3, snapshot_steps=96, sheet_steps=0))
     lines = [line.split(",") for line in (place / "plots/history.csv").read_text().splitlines()]
     losses = [float(line[lines[0].index("valid_noise_loss")]) for line in lines[1:]]
     assert losses[-1] < 0.6 * losses[0]
