@@ -89,7 +89,7 @@ def _score(ask: Ask, picture: Planes, side: int) -> Planes:
 class _Regions(NamedTuple):
     """The connected parts where a score is above 0, R of them, those with the most evidence first.
 
-    boxes: (x, y, width, height) of each. evidence: sums of it, (R,) float64. names: of each in `labels`, (R,);
+    boxes: (x, y, width, height) of each. evidence: sums of `_evidence`, (R,) float64. names: of each in `labels`, (R,);
     labels: S x S int32.
     """
 
