@@ -77,7 +77,7 @@ def run(data: Path, pretrained: Path, settings: Features = SETTINGS, name: str =
 
 
 def shards(data: Path) -> list[Path]:
-    return sorted((data.parent / "jobs").rglob("*.done"))
+    return sorted((data.parent / "jobs").rglob("[!.]*.done"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -69,7 +69,7 @@ def run(folder: Path, patch: pytest.MonkeyPatch, settings: Prompts = SETTINGS) -
 
 def computed(folder: Path) -> int:
     """How many prompts all runs in `folder` encoded."""
-    return sum(json.loads(path.read_text())["computed"] for path in folder.rglob("*.done"))
+    return sum(json.loads(path.read_text())["computed"] for path in folder.rglob("[!.]*.done"))
 
 
 @pytest.fixture(scope="module")
