@@ -48,7 +48,7 @@ TEXTURE = {"arch": "mobilenet_v3_small", "projection": 8, "dropout": 0.0, "size"
 def autoencoder(**changes: Any) -> Autoencoder:
     values: dict[str, Any] = {
         "source": "new", "path": None, "size": SIZE, "channels": [8, 16], "crop": 16, "bald": 0.25, "batch_size": 4,
-        "epochs": 2, "steps": 3, "lr": 1e-3, "detail": 0.5, "colour": 1.0, "kl": 1e-6,
+        "epochs": 2, "steps": 3, "lr": 1e-3, "beta2": 0.999, "detail": 0.5, "colour": 1.0, "kl": 1e-6,
     }  # fmt: skip
     return Autoencoder(**(values | changes))
 
@@ -67,8 +67,8 @@ def inpainter(**changes: Any) -> Inpainter:
         "noise_offset": 0.0, "noisier": 0.0, "drop": 0.1, "drop_all": 0.1, "flips": True, "tints": 1,
         "trainable": "full", "frozen": "fp32", "kernel": "sdpa",
         "lora": Lora(4, 4), "consistency": consistency(), "epochs": 2, "steps": 3, "batch_size": 4, "micro_batch": 4,
-        "optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.01, "clip_norm": 1.0, "ema": 0.9, "checkpointing": False,
-        "snapshot_steps": 2, "sheet_steps": 4,
+        "optimizer": "adamw", "lr": 2e-3, "beta2": 0.999, "weight_decay": 0.01, "clip_norm": 1.0, "ema": 0.9,
+        "checkpointing": False, "snapshot_steps": 2, "sheet_steps": 4,
     }  # fmt: skip
     return Inpainter(**(values | changes))
 

@@ -103,7 +103,7 @@ class AutoencoderTask:
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW without decay."""
-        return adamw(self.model, self.settings.lr, 0.0)
+        return adamw(self.model, self.settings.lr, 0.0, self.settings.beta2)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss, and in validation the sum over pictures of the PSNR inside the hair, dB."""

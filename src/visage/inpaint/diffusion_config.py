@@ -24,6 +24,7 @@ TEXTURES = ("encoder", "vgg16", "none")
 NETS = ("vgg", "alex", "squeeze")
 COUNT = (1, math.inf)
 SHARE = (0, 1)
+DECAY = (0, 0.99999)
 
 
 @dataclass
@@ -33,7 +34,8 @@ class Autoencoder:
     source: "new" is a small AutoencoderKL trained here; else `path`, a folder (file) or a repository (hub) of one such
     as SDXL's, which stays as it is. size: pixels a side of what is encoded. channels: of each level; each but the first
     halves the side. crop: pixels a side of a training sample. bald: share of samples that are bald. steps: in an epoch.
-    detail: weight of the loss of gradients. colour: weight of the loss of low-passed pictures. kl: weight of the prior.
+    beta2: see `Inpainter`. detail: weight of the loss of gradients. colour: weight of the loss of low-passed pictures.
+    kl: weight of the prior.
     """
 
     source: str = MISSING
@@ -46,6 +48,7 @@ class Autoencoder:
     epochs: int = MISSING
     steps: int = MISSING
     lr: float = MISSING
+    beta2: float = MISSING
     detail: float = MISSING
     colour: float = MISSING
     kl: float = MISSING
@@ -60,7 +63,7 @@ class Autoencoder:
         counts = dict.fromkeys(("batch_size", "epochs", "steps"), COUNT)
         weights = dict.fromkeys(("detail", "colour", "kl"), (0, math.inf))
         check_ranges("autoencoder", self, {**counts, **weights, "size": (32, 4096), "crop": (16, 4096)})
-        check_ranges("autoencoder", self, {"lr": (1e-12, 1e3), "bald": SHARE})
+        check_ranges("autoencoder", self, {"lr": (1e-12, 1e3), "bald": SHARE, "beta2": DECAY})
         stride = 2 ** (len(self.channels) - 1)
         if not self.channels or self.size % stride or self.crop % stride:
             raise ConfigError(
@@ -139,9 +142,10 @@ class Inpainter:
     pictures are trained on too. tints: copies of each picture with hair of another colour, of which the prompt does not
     tell. trainable: "full", or "lora" with conv_in and the projectors. frozen: precision of the weights that do not
     train; "bf16" halves SDXL's ten gigabytes. kernel: of attention, "sdpa" (torch's own) or "xformers". steps: in an
-    epoch. optimizer: "adamw", or "adamw8bit" of bitsandbytes. clip_norm: largest norm of a step's gradient, 0 for no
-    limit. ema: the decay of the averaged weights. checkpointing: of gradients, which saves memory and costs time.
-    snapshot_steps: steps between snapshots. sheet_steps: steps between sheets of samples.
+    epoch. optimizer: "adamw", or "adamw8bit" of bitsandbytes. beta2: of its mean of squared gradients, which looks back
+    over about 1 / (1 - beta2) steps and should be short beside the run. clip_norm: largest norm of a step's gradient, 0
+    for no limit. ema: the decay of the averaged weights. checkpointing: of gradients, which saves memory and costs
+    time. snapshot_steps: steps between snapshots. sheet_steps: steps between sheets of samples.
     """
 
     source: str = MISSING
@@ -174,6 +178,7 @@ class Inpainter:
     micro_batch: int = MISSING
     optimizer: str = MISSING
     lr: float = MISSING
+    beta2: float = MISSING
     weight_decay: float = MISSING
     clip_norm: float = MISSING
     ema: float = MISSING
@@ -202,7 +207,8 @@ class Inpainter:
         weights = ("mask", "snr_gamma", "noise_offset", "weight_decay", "clip_norm", "sheet_steps", "tints")
         check_ranges("inpainter", self, dict.fromkeys((*sizes, "snapshot_steps"), COUNT))
         check_ranges("inpainter", self, {**dict.fromkeys(weights, (0, math.inf)), "noisier": (0, 10)})
-        check_ranges("inpainter", self, {"lr": (1e-12, 1e3), "drop": SHARE, "drop_all": SHARE, "ema": (0, 0.99999)})
+        check_ranges("inpainter", self, {"lr": (1e-12, 1e3), "drop": SHARE, "drop_all": SHARE})
+        check_ranges("inpainter", self, {"ema": DECAY, "beta2": DECAY})
         check_ranges("inpainter.lora", self.lora, {"rank": COUNT, "alpha": COUNT})
         check_ranges("inpainter.consistency", self.consistency, dict.fromkeys(("texture", "identity"), (0, math.inf)))
         check_ranges("inpainter.consistency", self.consistency, dict.fromkeys(("every", "crop", "samples"), COUNT))

@@ -29,7 +29,7 @@ from visage.inpaint.noise import clean_of, open_noise, random_times, target_of
 from visage.inpaint.prompt_cache import PromptCache, read_prompts
 from visage.inpaint.record import Row, read_metadata
 from visage.inpaint.unet import add_lora, hold_frozen, open_unet, use_xformers
-from visage.training.optimizer import adamw
+from visage.training.optimizer import BETA1, adamw
 from visage.training.plan import Key
 
 TIMES = (200, 500, 800)  # that validation asks at
@@ -93,7 +93,7 @@ class Averaged(nn.Module):
     def __init__(self, network: InpainterNetwork, decay: float) -> None:
         super().__init__()
         self.network = network
-        self.average = EMAModel(self.trained(), decay=decay)
+        self.average = EMAModel(self.trained(), decay=decay, foreach=True)
 
     def trained(self) -> list[nn.Parameter]:
         """The weights that train."""
@@ -192,11 +192,13 @@ class InpainterTask:
             self.watch.after(step, self)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        if self.settings.optimizer == "adamw":
-            return adamw(self.model, self.settings.lr, self.settings.weight_decay)
+        settings = self.settings
+        if settings.optimizer == "adamw":
+            return adamw(self.model, settings.lr, settings.weight_decay, settings.beta2)
         from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
 
-        return AdamW8bit(self.model.trained(), lr=self.settings.lr, weight_decay=self.settings.weight_decay)
+        betas = (BETA1, settings.beta2)
+        return AdamW8bit(self.model.trained(), lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
 
     def loss(self, model: nn.Module, batch: Any, train: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
         """In training of random noise at random times; in validation of the same noise at the same times whenever it is

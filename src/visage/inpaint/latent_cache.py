@@ -4,7 +4,11 @@ A file appears whole or not at all, so whoever continues after a kill computes w
 are read as they lie on the disk, so a data set need not fit into memory.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from visage.errors import BadImageError, DataError
-from visage.inpaint.latents import encode, stride
+from visage.inpaint.latents import AT_ONCE, encode, stride
 from visage.inpaint.picture_set import PictureSet, to_signed
 from visage.inpaint.shown import Shown
 from visage.inpaint.style import COLOURS, StyleEncoder, colours
@@ -71,26 +75,53 @@ def cache_file(folder: Path, field: str, part: int) -> Path:
 
 
 def fill_cache(
-    folder: Path, pictures: PictureSet, vae: Any, style: StyleEncoder, shown: Shown, views: Views, device: str = "cpu"
+    folder: Path,
+    pictures: PictureSet,
+    vae: Any,
+    style: StyleEncoder,
+    shown: Shown,
+    views: Views,
+    device: str = "cpu",
+    threads: int = 1,
 ) -> LatentCache:
-    """Compute what is missing of the cache in `folder`; shown: what the network is to see of a picture."""
+    """Compute what is missing of the cache in `folder`.
+
+    shown: what the network is to see of a picture. threads: small pictures are computed so many side by side on a CPU.
+    """
     vae.to(device)
-    for part in range(-(-len(pictures) // PER_FILE)):
-        wanted = {field: cache_file(folder, field, part) for field in FIELDS}
-        if all(path.is_file() for path in wanted.values()):
-            continue
-        rows = range(part * PER_FILE, min((part + 1) * PER_FILE, len(pictures)))
-        made = [_row(pictures, index, vae, style, shown, views, device) for index in rows]
-        for field, path in wanted.items():
-            with atomic_path(path) as draft, open(draft, "wb") as file:
-                np.save(file, np.stack([row[field] for row in made]))
+    small = device == "cpu" and len(views) * pictures.size**2 <= AT_ONCE
+    row_of = partial(_row, pictures, vae, style, shown, views, device)
+    with _side_by_side(threads if small else 1) as each:
+        for part in range(-(-len(pictures) // PER_FILE)):
+            wanted = {field: cache_file(folder, field, part) for field in FIELDS}
+            if all(path.is_file() for path in wanted.values()):
+                continue
+            made = list(each(row_of, range(part * PER_FILE, min((part + 1) * PER_FILE, len(pictures)))))
+            for field, path in wanted.items():
+                with atomic_path(path) as draft, open(draft, "wb") as file:
+                    np.save(file, np.stack([row[field] for row in made]))
     return LatentCache(folder, len(pictures), views)
 
 
+@contextmanager
+def _side_by_side(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` of so many threads, in each of which torch has one: on small pictures that takes 0.6 of the time of as
+    many threads on one picture."""
+    if workers == 1:
+        yield map
+        return
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(before)
+
+
 def _row(
-    pictures: PictureSet, index: int, vae: Any, style: StyleEncoder, shown: Shown, views: Views, device: str
+    pictures: PictureSet, vae: Any, style: StyleEncoder, shown: Shown, views: Views, device: str, index: int
 ) -> dict[str, NDArray[Any]]:
-    """A picture in its views."""
+    """Picture `index` in its views."""
     hair = _hair(pictures, index)
     cover = resize(np.ascontiguousarray(hair[..., 3]), pictures.size, pictures.size) / 255
     rng = np.random.default_rng((views.seed, index, 8))

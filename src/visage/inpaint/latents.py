@@ -19,6 +19,7 @@ from visage.io.atomic import write_json
 
 RECORD = "record.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+AT_ONCE = 2**18  # pixels that are coded in one batch: one picture of 512 a side, or 16 of 128
 WANTED = "the VAE of stabilityai/stable-diffusion-xl-base-1.0, or madebyollin/sdxl-vae-fp16-fix for half precision"
 
 
@@ -40,8 +41,8 @@ def load_autoencoder(source: str, path: str | Path | None, key: str = "autoencod
     elif source == "hub":
         options = {} if where.endswith(("vae", "vae-fp16-fix")) else {"subfolder": "vae"}
     vae = load_strictly(AutoencoderKL, source, where, key, WANTED, **options)
-    vae.enable_slicing()
-    return vae.eval().requires_grad_(False)
+    # Convolutions of channels_last pictures take two thirds of the time on a CPU.
+    return vae.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def load_strictly(kind: Any, source: str, where: str, key: str, wanted: str, **options: Any) -> Any:
@@ -111,6 +112,8 @@ def encode(vae: Any, pictures: Tensor) -> Tensor:
     Raises:
         DataError: the autoencoder gave no numbers.
     """
+    _slice(vae, pictures.shape[-2:].numel() * len(pictures))
+    pictures = pictures.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         modes = vae.encode(pictures.to(vae.dtype)).latent_dist.mode().float()
     latents = (modes - _mean(vae, modes)) * _scale(vae, modes)
@@ -124,7 +127,13 @@ def encode(vae: Any, pictures: Tensor) -> Tensor:
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
     """What `encode` gave -> pictures (N, 3, H, W) float32 about [-1, 1]; gradients reach `latents`."""
+    _slice(vae, latents.shape[-2:].numel() * len(latents) * stride(vae) ** 2)
     return vae.decode((latents / _scale(vae, latents) + _mean(vae, latents)).to(vae.dtype)).sample.float()
+
+
+def _slice(vae: Any, pixels: int) -> None:
+    """Code one picture at a time where a batch of `pixels` is large, so that memory does not grow with the batch."""
+    vae.use_slicing = pixels > AT_ONCE
 
 
 def first_line(error: BaseException) -> str:

@@ -121,7 +121,7 @@ def train_inpainter(
         sets = {name: PictureSet(inputs.data, part, size) for name, part in (("train", train), ("valid", valid))}
         for name, pictures in sets.items():
             views = views_of(settings, seed) if name == "train" else Views()
-            fill_cache(directory / name, pictures, vae, style, shown, views, str(device))
+            fill_cache(directory / name, pictures, vae, style, shown, views, str(device), runtime.threads)
         sources = Sources(
             inputs.data, inputs.autoencoder, inputs.prompts, inputs.texture, inputs.encoder,
             directory / "train", directory / "valid",
