@@ -18,6 +18,7 @@ from inpaint.tiny import SIZE, autoencoder, make_autoencoder, prepared
 from inpaint.toy import contents
 from visage.errors import ConfigError, DataError, MissingWeightsError, VisageError
 from visage.export.weights import load_safetensors, write_safetensors
+from visage.inpaint import latents
 from visage.inpaint.autoencoder_net import build_autoencoder, start_linear
 from visage.inpaint.autoencoder_task import AutoencoderTask, psnr_db
 from visage.inpaint.latents import RECORD, WEIGHTS_FILE, decode, encode, load_autoencoder, open_autoencoder, stride
@@ -129,6 +130,20 @@ def test_decoding_undoes_encoding(trained: Path, tmp_path: Path) -> None:
         raw = plain.encode(picture).latent_dist.mode()
     assert plain.config.latents_mean is None
     assert torch.allclose(encode(plain, picture), 0.13025 * raw, atol=1e-6)
+
+
+def test_a_large_batch_is_coded_one_picture_at_a_time(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae = open_autoencoder(trained / "train_autoencoder")
+    seen: list[int] = []
+    for half in (vae.encoder, vae.decoder):
+        half.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    found = []
+    for most, parts in ((3 * SIZE**2, [3, 3]), (3 * SIZE**2 - 1, [1] * 6)):
+        monkeypatch.setattr(latents, "AT_ONCE", most)
+        seen.clear()
+        found.append(decode(vae, encode(vae, smooth(3, 3, SIZE))))
+        assert seen == parts
+    assert torch.allclose(*found, atol=1e-4)
 
 
 def test_gradients_pass_through_the_decoder(trained: Path) -> None:
@@ -289,7 +304,8 @@ def test_signed_pixels_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"size": 33}, {"crop": 17}, {"channels": []}, {"source": "file"}, {"source": "disk"}, {"lr": 0.0}]
+    "changes",
+    [{"size": 33}, {"crop": 17}, {"channels": []}, {"source": "file"}, {"source": "disk"}, {"lr": 0.0}, {"beta2": 1.0}],
 )
 def test_settings_that_cannot_be_honoured_are_refused(changes: dict) -> None:
     with pytest.raises(ConfigError, match=r"^autoencoder\."):

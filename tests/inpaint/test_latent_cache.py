@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,29 @@ def test_a_sample_says_what_is_there(cached: Sources) -> None:
     one, again, later = (task.train_samples[key] for key in ((0, 3), (0, 3), (1, 3)))
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(one, later, strict=True))
+
+
+def test_rows_computed_side_by_side_are_those_computed_one_after_another(
+    made: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, vae, style = pictures(made, "train"), open_autoencoder(made.autoencoder), open_style(made.texture)
+    threads: set[int] = set()
+
+    def counted(*given_all: Any) -> Tensor:
+        threads.add(threading.get_ident())
+        assert torch.get_num_threads() == 1 or threading.current_thread() is threading.main_thread()
+        return encode(*given_all)
+
+    monkeypatch.setattr(latent_cache, "encode", counted)
+    before = torch.get_num_threads()
+    caches = [fill_cache(tmp_path / str(n), chosen, vae, style, SHOWN, VIEWS, threads=n) for n in (1, 3)]
+    assert len(threads) > 1
+    assert torch.get_num_threads() == before
+    for field in FIELDS:
+        one, other = ([cache.row(field, index) for index in range(len(chosen))] for cache in caches)
+        assert np.allclose(one, other, atol=4e-3)
+    # A large picture is computed alone, with all the threads there are, for each takes memory of its own.
+    monkeypatch.setattr(latent_cache, "AT_ONCE", len(VIEWS) * chosen.size**2 - 1)
+    threads.clear()
+    fill_cache(tmp_path / "large", chosen, vae, style, SHOWN, VIEWS, threads=3)
+    assert threads == {threading.get_ident()}

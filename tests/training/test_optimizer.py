@@ -24,3 +24,16 @@ def test_without_gradients_decay_is_all_that_moves() -> None:
     optimizer.step()
     torch.testing.assert_close(model.weight.detach(), before[0] * (1 - 0.1 * 0.5))
     assert torch.equal(model.bias.detach(), before[1])
+
+
+def test_beta2_decides_how_far_the_mean_of_squared_gradients_looks_back() -> None:
+    weight = nn.Parameter(torch.zeros(1, 1))
+    model = nn.Module()
+    model.register_parameter("weight", weight)
+    optimizer = adamw(model, 0.1, 0.0, beta2=0.9)
+    for gradient in (3.0, 1.0):
+        weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+    mean = optimizer.state[weight]["exp_avg_sq"]
+    torch.testing.assert_close(mean, torch.full((1, 1), 0.9 * 0.1 * 9.0 + 0.1 * 1.0))
+    assert adamw(model, 0.1, 0.0).param_groups[0]["betas"] == (0.9, 0.999)
