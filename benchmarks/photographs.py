@@ -9,9 +9,11 @@ The last column is the closer look of `visage predict --closer`.
 """
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -39,38 +41,43 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     network, saved = load_network(options.model)
-    names = [*(f"{size} px" for size in options.sizes), "closer"]
-    found: dict[str, list[float]] = {name: [] for name in names}
-    best: dict[str, list[float]] = {name: [] for name in names}  # with the better ruler
-    print(f"{'picture':24}" + "".join(f"{name:>10}" for name in names))
+    looks: dict[str, Callable[[NDArray[np.uint8]], Mask]] = {
+        **{f"{size} px": partial(answer, network, size) for size in options.sizes},
+        "closer": partial(closer, network, saved["size"]),
+    }
+    found: dict[str, list[float]] = {name: [] for name in looks}
+    best: dict[str, list[float]] = {name: [] for name in looks}  # with the better ruler
+    seconds: dict[str, list[float]] = {name: [] for name in looks}
+    print(f"{'picture':24}" + "".join(f"{name:>10}" for name in looks))
     with HairSegmenter(options.mediapipe) as mediapipe:
         for path in sorted(options.folder.iterdir()):
             if path.suffix.lower() not in SUFFIXES or "mask" in path.stem:
                 continue
             image = read_image(path)
             theirs = mediapipe(image) > 0.5
-            masks = [answer(network, image, size) for size in options.sizes]
-            ours = dict(zip(names, [*masks, closer(network, image, saved["size"])], strict=True))
             drawn = path.with_name(f"{path.stem}_hairmask.png")
             truth = read_image(drawn)[..., 0] > 127 if drawn.is_file() else None
-            for name, mask in ours.items():
+            for name, look in looks.items():
+                started = perf_counter()
+                mask = look(image)
+                seconds[name].append(perf_counter() - started)
                 found[name].append(iou(mask, theirs))
                 best[name].append(iou(mask, theirs if truth is None else truth))
             print(f"{path.stem:24}" + "".join(f"{values[-1]:10.3f}" for values in found.values()))
             if truth is not None:
                 told = "".join(f"{values[-1]:10.3f}" for values in best.values())
                 print(f"{'  its own mask':24}{told}, MediaPipe {iou(theirs, truth):.3f}")
-    for title, values_of in (("mean", found), ("mean, own masks if any", best)):
+    for title, values_of in (("mean", found), ("mean, own masks if any", best), ("seconds, one thread", seconds)):
         print(f"{title:24}" + "".join(f"{mean(values):10.3f}" for values in values_of.values()))
 
 
-def answer(network: torch.nn.Module, image: NDArray[np.uint8], size: int) -> Mask:
+def answer(network: torch.nn.Module, size: int, image: NDArray[np.uint8]) -> Mask:
     """H x W bool: where `network` sees hair in H x W x 3 uint8 RGB, asked at `size` pixels."""
     card = hair_preprocessing(size)
     return margin_of(ask(network, preprocess(image, card)[None])[0], image.shape[0], image.shape[1], card) > 0
 
 
-def closer(network: torch.nn.Module, image: NDArray[np.uint8], size: int) -> Mask:
+def closer(network: torch.nn.Module, size: int, image: NDArray[np.uint8]) -> Mask:
     """H x W bool: where a closer look by `network`, trained at `size` pixels, sees hair."""
     card = hair_preprocessing(FACTORS[-1] * size)
     logits = look_closer(partial(ask, network), preprocess(image, card)[None], size)[0]

@@ -46,6 +46,7 @@ def tryon(
     mask: Annotated[Optional[Path], typer.Option(help="where hair is to come, white on black")] = None,
     reference_mask: Annotated[Optional[Path], typer.Option(help="where the reference's hair is, likewise")] = None,
     segmenter: Annotated[str, typer.Option(help="the exported model that finds hair")] = "hair",
+    closer: Annotated[bool, typer.Option("--closer", help="look again where hair may be: small heads")] = False,
     segformer: Annotated[Optional[Path], typer.Option(help="a folder with a SegFormer instead of it")] = None,
     yunet: Annotated[Path, typer.Option(help="the face detector, for identity")] = YUNET,
     embedder: Annotated[Optional[Path], typer.Option(help="weights of identity, if the model lacks them")] = None,
@@ -64,16 +65,22 @@ def tryon(
     """Paint the hairstyle of one picture onto the person in another."""
     from visage.jobs.progress import Progress
     from visage.serving.recolor import write_picture
+    from visage.serving.segmenter import Segmenter
     from visage.serving.tryon import Extras, check_files, open_model, try_on
     from visage.vision.detect import open_detector
 
+    if closer and (segformer is not None or (mask is not None and reference_mask is not None)):
+        raise VisageError(
+            "--closer is how the segmenter looks: leave it out, or --segformer, or a mask of one of the pictures"
+        )
     check_files(out, [target, reference, mask, reference_mask, control_image])
     detector = open_detector("yunet", yunet, SCORE) if yunet != YUNET or yunet.is_file() else None
     opened = open_model(model, device)
     extras = Extras(controlnet, control_image, control_scale, ip_adapter, image_encoder, ip_scale)
+    finder = Segmenter(segmenter, closer=True) if closer else segmenter
     with Progress("tryon", opened.settings(sampler, steps, guidance).steps, 0) as bar:
         done = try_on(
-            target, reference, model=opened, prompt=prompt, segmenter=segmenter, segformer=segformer, mask=mask,
+            target, reference, model=opened, prompt=prompt, segmenter=finder, segformer=segformer, mask=mask,
             reference_mask=reference_mask, detector=detector, embedder_file=embedder, sampler=sampler,
             steps=steps, guidance=guidance, seed=seed, extras=extras, progress=lambda *_: bar.add(1),
         )  # fmt: skip

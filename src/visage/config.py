@@ -23,7 +23,8 @@ from visage.faces.config import Faces, Finetune, Heads
 from visage.features.config import Features, Pretrain
 from visage.hair.config import Hair, Patches, PatchHead, Segmenter, ZeroShot
 from visage.inpaint.config import Inpaint, Texture
-from visage.inpaint.diffusion_config import Autoencoder, Gate, Inpainter, Prompts, Tryout
+from visage.inpaint.diffusion_config import Autoencoder, Inpainter, Prompts
+from visage.inpaint.tryout_config import Gate, Tryout
 from visage.runtime import Runtime, tune
 
 

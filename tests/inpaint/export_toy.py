@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 
 from inpaint.tiny import SIDE, SIZE, WIDTH, make
 from inpaint.toy import settings
-from visage.inpaint.diffusion_config import Gate, Prompts
+from visage.inpaint.diffusion_config import Prompts
 from visage.inpaint.export_inpainter import export
 from visage.inpaint.inpainter_net import InpainterNetwork, network_config, write_inpainter
 from visage.inpaint.prompt_cache import RECORD
@@ -17,6 +17,7 @@ from visage.inpaint.record import META
 from visage.inpaint.style import KIND, open_style
 from visage.inpaint.text_encoders import checksums, new_text_encoders
 from visage.inpaint.train_inpainter import Inputs
+from visage.inpaint.tryout_config import Gate
 from visage.io.atomic import sha256_file, write_json
 
 SUMMARY = {"mean": 20.5, "median": 20.25, "pictures": 3}

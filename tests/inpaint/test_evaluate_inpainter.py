@@ -20,7 +20,6 @@ from inpaint.toy import contents, runtime
 from visage.errors import ConfigError, DataError
 from visage.inpaint import evaluate_inpainter
 from visage.inpaint.conditions import Told
-from visage.inpaint.diffusion_config import Tryout
 from visage.inpaint.evaluate_inpainter import Bench, IdentityLike, evaluate, open_bench, paint_all
 from visage.inpaint.latents import open_autoencoder
 from visage.inpaint.painter import Canvas, Painter, known_pixels, open_painter
@@ -29,6 +28,7 @@ from visage.inpaint.record import METADATA, read_metadata, stored_row
 from visage.inpaint.shown import Shown
 from visage.inpaint.snapshots import newest, open_snapshot
 from visage.inpaint.train_inpainter import LATEST, Inputs
+from visage.inpaint.tryout_config import Tryout
 from visage.io.atomic import sha256_file, write_jsonl
 from visage.metrics.rounding import NOT_MEASURED
 from visage.vision.palette import delta_e

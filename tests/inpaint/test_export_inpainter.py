@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from inpaint.export_toy import GATE, LATEST, SUMMARY, evaluation, make_inputs, network, run, snapshot
 from inpaint.toy import settings
 from visage.errors import ConfigError, DataError
-from visage.inpaint.diffusion_config import Gate
 from visage.inpaint.export_inpainter import CARD, CONFIG, PROJECTORS, VERDICT, WEIGHTS, export
 from visage.inpaint.exported import open_exported
 from visage.inpaint.gate import judge
@@ -21,6 +20,7 @@ from visage.inpaint.inpainter_net import network_config, write_inpainter
 from visage.inpaint.snapshots import newest, open_snapshot
 from visage.inpaint.style import KIND
 from visage.inpaint.train_inpainter import Inputs
+from visage.inpaint.tryout_config import Gate
 from visage.inpaint.unet import add_lora
 
 

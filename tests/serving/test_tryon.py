@@ -315,7 +315,9 @@ def test_the_command(folder: Path, hair: Path, tmp_path: Path, monkeypatch: pyte
     version = json.loads((folder / "model.json").read_text())["model_version"]
     assert len(lines) == 1 and f"deep_hair_v1 {version}" in lines[0] and "identity not told" in lines[0]
     assert (read_image(tmp_path / "new" / "out.png") != read_image(target)).any()
+    assert CliRunner().invoke(app, [*given, "--out", "closer.png", "--closer"]).exit_code == 0
     for more, reason in (
+        (["--out", "out.png", "--closer", "--segformer", "none"], "leave it out, or --segformer"),
         (["--out", str(target)], "is the input"),
         (["--out", "out.gif"], "unknown suffix"),
         (["--out", "out.png", "--model", "none"], "artifacts/models/none/verdict.json is not there"),

@@ -1,4 +1,4 @@
-"""Parameters of the inpainting network: sections `autoencoder`, `prompts`, `inpainter`, `tryout` and `gate`.
+"""Parameters of the inpainting network: sections `autoencoder`, `prompts` and `inpainter`.
 
 Every source of weights is a choice: `new` (small, trained here), `file` (a path in the layout of diffusers) or `hub`
 (a repository's name); what is not there is named, and nothing runs on random weights that somebody asked to be real.
@@ -18,10 +18,8 @@ PREDICTIONS = ("sample", "epsilon", "v_prediction")
 TRAINABLE = ("full", "lora")
 FROZEN = ("fp32", "bf16")
 KERNELS = ("sdpa", "xformers")
-SAMPLERS = ("ddim", "dpm", "euler")
 OPTIMIZERS = ("adamw", "adamw8bit")
 TEXTURES = ("encoder", "vgg16", "none")
-NETS = ("vgg", "alex", "squeeze")
 COUNT = (1, math.inf)
 SHARE = (0, 1)
 DECAY = (0, 0.99999)
@@ -34,8 +32,8 @@ class Autoencoder:
     source: "new" is a small AutoencoderKL trained here; else `path`, a folder (file) or a repository (hub) of one such
     as SDXL's, which stays as it is. size: pixels a side of what is encoded. channels: of each level; each but the first
     halves the side. crop: pixels a side of a training sample. bald: share of samples that are bald. steps: in an epoch.
-    beta2: see `Inpainter`. detail: weight of the loss of gradients. colour: weight of the loss of low-passed pictures.
-    kl: weight of the prior.
+    beta2: see `Inpainter`. detail, colour, kl: weights of the losses of gradients and of low-passed pictures, and of
+    the prior.
     """
 
     source: str = MISSING
@@ -137,15 +135,15 @@ class Inpainter:
     network says, "sample", "epsilon" or "v_prediction". zero_snr: rescale the noise so that the last step is noise
     alone. mask: what an element to paint weighs more than another. snr_gamma: of min-SNR weighting, 0 for none.
     noise_offset: strength of one more random number for each channel, 0 for none. noisier: times are drawn in
-    proportion to themselves to this power, 0 for all alike. drop: share of samples that lose
-    their prompt, style or identity, each by itself. drop_all: share of samples that lose all three. flips: mirrored
-    pictures are trained on too. tints: copies of each picture with hair of another colour, of which the prompt does not
-    tell. trainable: "full", or "lora" with conv_in and the projectors. frozen: precision of the weights that do not
-    train; "bf16" halves SDXL's ten gigabytes. kernel: of attention, "sdpa" (torch's own) or "xformers". steps: in an
-    epoch. optimizer: "adamw", or "adamw8bit" of bitsandbytes. beta2: of its mean of squared gradients, which looks back
-    over about 1 / (1 - beta2) steps and should be short beside the run. clip_norm: largest norm of a step's gradient, 0
-    for no limit. ema: the decay of the averaged weights. checkpointing: of gradients, which saves memory and costs
-    time. snapshot_steps: steps between snapshots. sheet_steps: steps between sheets of samples.
+    proportion to themselves to this power, 0 for all alike. drop: share of samples that lose their prompt, style or
+    identity, each by itself. drop_all: share of samples that lose all three. flips: mirrored pictures are trained on
+    too. tints: copies of each picture with hair of another colour, of which the prompt does not tell. trainable:
+    "full", or "lora" with conv_in and the projectors. frozen: precision of the weights that do not train; "bf16" halves
+    SDXL's ten gigabytes. kernel: of attention, "sdpa" (torch's own) or "xformers". steps: in an epoch. optimizer:
+    "adamw", or "adamw8bit" of bitsandbytes. beta2: of its mean of squared gradients; 1 / (1 - beta2) steps should be
+    few of all. clip_norm: largest norm of a step's gradient, 0 for no limit. ema: the decay of the averaged weights.
+    checkpointing: of gradients, which saves memory and costs time. snapshot_steps: steps between snapshots.
+    sheet_steps: steps between sheets of samples.
     """
 
     source: str = MISSING
@@ -227,66 +225,6 @@ class Inpainter:
                 "inpainter.prediction=epsilon: with inpainter.zero_snr=true the last step is noise alone, of which the "
                 "noise says nothing: set inpainter.prediction=v_prediction or inpainter.zero_snr=false"
             )
-
-
-@dataclass
-class Tryout:
-    """The `tryout` section: how pictures are sampled and measured.
-
-    sampler: "ddim", "dpm" or "euler" of diffusers. steps: of the sampler. guidance: its scale, 1 for none. pictures: at
-    most so many test pictures. lpips: the net of LPIPS, "vgg", "alex" or "squeeze". lpips_file: the weights of that
-    net's trunk, as torchvision has them. batch_size: pictures at once.
-    """
-
-    sampler: str = MISSING
-    steps: int = MISSING
-    guidance: float = MISSING
-    pictures: int = MISSING
-    batch_size: int = MISSING
-    lpips: str = MISSING
-    lpips_file: str | None = None
-
-    def check(self) -> None:
-        """Refuse what no run could honour.
-
-        Raises:
-            ConfigError: names the first such key.
-        """
-        check_choice("tryout.sampler", self.sampler, SAMPLERS)
-        check_choice("tryout.lpips", self.lpips, NETS)
-        check_ranges("tryout", self, dict.fromkeys(("steps", "pictures", "batch_size"), COUNT))
-        check_ranges("tryout", self, {"guidance": (0, 100)})
-
-
-@dataclass
-class Gate:
-    """The `gate` section: what the network must reach to be exported; null asks nothing.
-
-    psnr: least dB within the mask. over_inpaint: least dB above OpenCV's inpainting. over_mean: least dB above the
-    hair's mean colour. delta_e: the most that the hair's median colour may be off (CIE76), on its own style and on
-    another person's. texture_min, texture_max: fine contrast as a share of the autoencoder's. lpips: the most.
-    """
-
-    psnr: float | None = None
-    over_inpaint: float | None = None
-    over_mean: float | None = None
-    delta_e: float | None = None
-    texture_min: float | None = None
-    texture_max: float | None = None
-    lpips: float | None = None
-
-    def check(self) -> None:
-        """Refuse what no run could honour.
-
-        Raises:
-            ConfigError: names the first such key.
-        """
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        for name, value in given.items():
-            if not math.isfinite(value):
-                raise ConfigError(f"gate.{name}={value}: give a number, or null to ask nothing")
-        if not given:
-            raise ConfigError("gate: every threshold is null, so anything would pass: set at least one")
 
 
 def check_source(section: str, source: str, path: str | None) -> None:

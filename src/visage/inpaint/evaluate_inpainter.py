@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from visage.errors import DataError
 from visage.features.encoders import check_watched
 from visage.inpaint.conditions import Told
-from visage.inpaint.diffusion_config import Tryout
 from visage.inpaint.evaluate_plots import histogram, sheet
 from visage.inpaint.inpainter_task import identity_of
 from visage.inpaint.latents import decode, encode, open_autoencoder
@@ -32,6 +31,7 @@ from visage.inpaint.record import read_metadata
 from visage.inpaint.snapshots import check_snapshot, newest, open_snapshot
 from visage.inpaint.style import StyleEncoder, open_style
 from visage.inpaint.train_inpainter import Inputs
+from visage.inpaint.tryout_config import Tryout
 from visage.io.atomic import sha256_file, write_csv, write_json
 from visage.io.rgba import read_rgba
 from visage.metrics.rounding import NOT_MEASURED, rounded

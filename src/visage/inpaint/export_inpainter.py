@@ -19,12 +19,12 @@ from visage.export.lineage import lineage
 from visage.export.weights import model_version, plain_state, write_safetensors
 from visage.features import table
 from visage.inpaint.config import PrepareInpaint
-from visage.inpaint.diffusion_config import Gate
 from visage.inpaint.gate import judge
 from visage.inpaint.prompt_cache import RECORD
 from visage.inpaint.record import META, METADATA, read_metadata
 from visage.inpaint.snapshots import Snapshot, newest, open_snapshot
 from visage.inpaint.train_inpainter import Inputs
+from visage.inpaint.tryout_config import Gate
 from visage.io.atomic import sha256_file, write_json, write_text
 
 NAME = "deep_hair_v1"

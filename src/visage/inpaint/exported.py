@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from visage.errors import ConfigError, DataError, VisageError
 from visage.export.weights import load_safetensors
 from visage.inpaint.conditions import IDENTITY, Told
-from visage.inpaint.diffusion_config import Tryout
 from visage.inpaint.export_inpainter import (
     AUTOENCODER,
     CARD,
@@ -34,6 +33,7 @@ from visage.inpaint.painter import Painter, open_painter
 from visage.inpaint.prompt_cache import open_encoders
 from visage.inpaint.style import KIND, StyleEncoder, open_style
 from visage.inpaint.text_encoders import TOKENS, TextEncoders
+from visage.inpaint.tryout_config import Tryout
 
 AGAIN = "dvc repro export_inpainter"
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from visage.inpaint.diffusion_config import Gate
+from visage.inpaint.tryout_config import Gate
 
 # Each threshold, the number it judges, and whether that must be at least or at most so much.
 JUDGED = (

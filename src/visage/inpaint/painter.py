@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from visage.inpaint.conditions import Told
-from visage.inpaint.diffusion_config import Tryout
 from visage.inpaint.inpainter_net import InpainterNetwork
 from visage.inpaint.latents import decode, encode, stride
 from visage.inpaint.noise import draw, open_noise
 from visage.inpaint.picture_set import from_signed, to_signed
 from visage.inpaint.sampling import Progress, compose, sample
 from visage.inpaint.shown import Shown, shown_by
+from visage.inpaint.tryout_config import Tryout
 
 Pixels = NDArray[np.uint8]
 
